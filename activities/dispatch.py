@@ -1,0 +1,165 @@
+"""Reaching sagas: starting one, signaling it, asking it for a verb. Used by the API and by the sweeper alike.
+
+Every method may be called again for the same thing, at any time, by anyone: workflow ids, update ids and the sagas
+themselves see to it that nothing happens twice.
+"""
+
+import asyncio
+import contextlib
+from datetime import timedelta
+from typing import Any
+
+import sqlalchemy as sa
+import structlog
+from temporalio.client import (
+    Client,
+    WithStartWorkflowOperation,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+)
+from temporalio.common import (
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDConflictPolicy,
+    WorkflowIDReusePolicy,
+)
+from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from activities import visibility
+from domain.ids import OperationId
+from domain.operations import FOLLOW_UP_WORKFLOW, OperationKind, SagaInput, StripeHint, followup_id
+from domain.pacing import Pacing
+
+log = structlog.get_logger()
+
+
+class VerbRefused(Exception):
+    """The saga refused a verb; `code` is that of a `PaysagaError`."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+
+
+class NoSaga(Exception):
+    """No saga of this id is running."""
+
+
+class SagaDispatcher:
+    """`pacing` is what newly started sagas are given."""
+
+    def __init__(self, client: Client, *, task_queue: str, pacing: Pacing) -> None:
+        self._client = client
+        self._task_queue = task_queue
+        self._pacing = pacing
+
+    async def first_answer(self, operation: sa.RowMapping, *, within: float) -> bool:
+        """Start the operation's saga, if it is not running, and wait for its first answer.
+
+        One round trip. False if there was none in `within` seconds or Temporal is away: the operation is written, so
+        the sweeper will start it.
+        """
+        start: WithStartWorkflowOperation[Any, str] = WithStartWorkflowOperation(
+            OperationKind(operation["kind"]).workflow,
+            self._input(operation),
+            id=operation["id"],
+            task_queue=self._task_queue,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+            search_attributes=self._attributes(operation),
+        )
+        try:
+            await self._client.execute_update_with_start_workflow(
+                "first_answer",
+                id="first-answer",
+                start_workflow_operation=start,
+                result_type=str,
+                rpc_timeout=timedelta(seconds=within),
+            )
+        except WorkflowAlreadyStartedError:
+            return True  # It ran, and is over: its answer is on the operation's row.
+        except (RPCError, WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError) as error:
+            log.warning("no first answer", operation_id=operation["id"], error=type(error).__name__)
+            # The start's own outcome is a future of the SDK's; unread, its error would be reported as forgotten.
+            with contextlib.suppress(RPCError, WorkflowAlreadyStartedError, asyncio.CancelledError):
+                await start.workflow_handle()
+            return False
+        return True
+
+    async def start(self, operation: sa.RowMapping) -> None:
+        """Start the operation's saga unless it is running or has run. Raises `RPCError` if Temporal is away."""
+        try:
+            await self._client.start_workflow(
+                OperationKind(operation["kind"]).workflow,
+                self._input(operation),
+                id=operation["id"],
+                task_queue=self._task_queue,
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                search_attributes=self._attributes(operation),
+            )
+        except WorkflowAlreadyStartedError:
+            log.info("saga has run", operation_id=operation["id"])
+
+    async def deliver(self, operation: sa.RowMapping, hint: StripeHint) -> None:
+        """Tell the operation's saga, or once that is closed its follow-up, of an event.
+
+        Signaling a closed saga's id with a start would run it again; so a follow-up of its own looks at what came late.
+        Raises `NoSaga` if an open operation has no saga yet, and `RPCError` if Temporal is away.
+        """
+        if operation["closed_at"] is None:
+            try:
+                await self._client.get_workflow_handle(operation["id"]).signal("stripe_event", hint)
+            except RPCError as error:
+                if error.status is RPCStatusCode.NOT_FOUND:
+                    raise NoSaga(operation["id"]) from error
+                raise
+            return
+        await self._client.start_workflow(
+            FOLLOW_UP_WORKFLOW,
+            self._input(operation),
+            id=followup_id(operation["id"]),
+            task_queue=self._task_queue,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+            search_attributes=self._attributes(operation),
+            start_signal="stripe_event",
+            start_signal_args=[hint],
+        )
+
+    async def verb(self, operation_id: str, verb: str, *, update_id: str, within: float) -> None:
+        """Ask the saga for `verb` (its update's name) and wait until it is done.
+
+        Raises `VerbRefused`, `NoSaga`, and `TimeoutError` if it was not known in `within` seconds how it ends or
+        Temporal is away: asking again with the same `update_id` then finds out.
+        """
+        try:
+            await self._client.get_workflow_handle(operation_id).execute_update(
+                verb, id=update_id, rpc_timeout=timedelta(seconds=within)
+            )
+        except WorkflowUpdateFailedError as error:
+            cause = error.cause
+            if isinstance(cause, ApplicationError) and cause.type is not None:
+                raise VerbRefused(cause.type, cause.message) from error
+            raise NoSaga(operation_id) from error
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                raise NoSaga(operation_id) from error
+            raise TimeoutError(f"Temporal: {error.status.name}") from error
+        except WorkflowUpdateRPCTimeoutOrCancelledError as error:
+            raise TimeoutError("Temporal did not answer in time") from error
+
+    def _input(self, operation: sa.RowMapping) -> SagaInput:
+        return SagaInput(operation_id=OperationId(operation["id"]), pacing=self._pacing)
+
+    def _attributes(self, operation: sa.RowMapping) -> TypedSearchAttributes:
+        return TypedSearchAttributes(
+            [
+                SearchAttributePair(visibility.KIND, operation["kind"]),
+                SearchAttributePair(visibility.STATUS, operation["status"]),
+                SearchAttributePair(visibility.WALLETS, [operation["wallet_id"]]),
+                SearchAttributePair(visibility.NEEDS_ATTENTION, False),
+            ]
+        )

@@ -1,0 +1,113 @@
+"""The one way to write to Stripe."""
+
+import stripe
+import structlog
+from stripe import RequestOptions, StripeClient
+
+from activities import outcomes
+from activities.stripe_errors import Verdict, answered_in_doubt, error_code, failure, verdict
+from activities.stripe_writes import WRITES, Json, Write, metadata
+from db import stripe_calls
+from db.engine import Database
+from db.stripe_calls import Call, Intent, Outcome
+from domain.operations import Failure
+
+log = structlog.get_logger()
+
+
+class StripeCaller:
+    """Sends each intent to Stripe once, however often it is asked to.
+
+    `absent_apart`: seconds between the two look-ups that must both find nothing before a call that Stripe answered
+    with a 5xx counts as never done.
+    """
+
+    def __init__(self, database: Database, client: StripeClient, *, absent_apart: float) -> None:
+        self._database = database
+        self._client = client
+        self._absent_apart = absent_apart
+
+    async def call(self, intent: Intent) -> Call:
+        """Carry out `intent`, and return it as done or refused.
+
+        Commits twice: the intent before the call and the outcome after it, with nothing held in between. Raises the
+        errors of `activities.outcomes`: parked (the key came with other parameters, or its generation was closed by a
+        compensation), in doubt, not now.
+        """
+        write = WRITES[intent.write]
+        async with self._database.transaction() as connection:
+            call = await stripe_calls.begin(connection, intent)
+        if call.closed_at is not None:
+            raise outcomes.parked(
+                Failure(code="generation-closed", detail=f"{call.key} was compensated; it must not be done again.")
+            )
+        if call.outcome is None and call.doubted_at is not None:
+            call = await self._look_up(call, write)
+            if call.outcome is Outcome.ABSENT:
+                return await self.call(intent)
+        return call if call.outcome is not None else await self._send(call, write)
+
+    async def _send(self, call: Call, write: Write) -> Call:
+        options: RequestOptions = {"idempotency_key": call.key}
+        if call.stripe_account:
+            options["stripe_account"] = call.stripe_account
+        params = call.params | ({"metadata": metadata(call)} if write.tagged else {})
+        try:
+            answer = await write.send(self._client, params, options)
+        except stripe.StripeError as error:
+            return await self._answered_by_error(call, error)
+        return await self._done(call, write, answer.to_dict())
+
+    async def _answered_by_error(self, call: Call, error: stripe.StripeError) -> Call:
+        ruling = verdict(error)
+        said = f"{call.write} of {call.subject}: {type(error).__name__} {error.http_status} {error_code(error)}"
+        log.warning("stripe call not done", key=call.key, verdict=ruling, status=error.http_status)
+        if ruling is Verdict.MISUSE:
+            raise outcomes.parked(
+                Failure(code="idempotency-mismatch", detail=f"{said}: the key was used with other parameters.")
+            )
+        if ruling is Verdict.WAIT:
+            raise outcomes.not_now(said)
+        if ruling is Verdict.IN_DOUBT:
+            if answered_in_doubt(error):
+                async with self._database.transaction() as connection:
+                    await stripe_calls.doubt(connection, call)
+            raise outcomes.in_doubt(said)
+        about = error.error.payment_intent if error.error is not None else None
+        stripe_id = about.id if about is not None else None
+        async with self._database.transaction() as connection:
+            return await stripe_calls.settle(
+                connection,
+                call,
+                Outcome.REFUSED,
+                stripe_id=stripe_id,
+                result=failure(error).model_dump(),
+                objects=[stripe_id] if stripe_id else [],
+            )
+
+    async def _look_up(self, call: Call, write: Write) -> Call:
+        """Whether a call in doubt was carried out after all: adopted if so; absent if twice not found.
+
+        Found once only, it comes back open and is sent again with the same key: had Stripe merely failed to answer,
+        the key says so, and had it not begun, it begins now.
+        """
+        try:
+            found = await write.find(self._client, call)
+        except stripe.StripeError as error:
+            raise outcomes.in_doubt(f"looking for {call.key}: {type(error).__name__} {error.http_status}") from error
+        if found is not None:
+            log.info("adopted", key=call.key, stripe_id=found["id"])
+            return await self._done(call, write, found)
+        async with self._database.transaction() as connection:
+            return await stripe_calls.note_absent(connection, call, apart=self._absent_apart)
+
+    async def _done(self, call: Call, write: Write, answer: Json) -> Call:
+        async with self._database.transaction() as connection:
+            return await stripe_calls.settle(
+                connection,
+                call,
+                Outcome.DONE,
+                stripe_id=answer["id"],
+                result=write.result(answer),
+                objects=[answer["id"]] if call.subject == call.operation_id else [],
+            )

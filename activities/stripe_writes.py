@@ -1,0 +1,92 @@
+"""Every kind of write we send to Stripe: how it is sent, what is kept of the answer, how it is found again.
+
+Nothing but `StripeCaller` may import this module; an import contract holds it. Results that are kept hold ids, statuses
+and amounts, no personal data and no client secrets.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, cast
+
+import stripe
+from stripe import RequestOptions, StripeClient
+
+from db.stripe_calls import Call
+from domain.payments import Payment
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One kind of write."""
+
+    send: Callable[[StripeClient, Json, RequestOptions], Awaitable[stripe.StripeObject]]
+    find: Callable[[StripeClient, Call], Awaitable[Json | None]]
+    """Stripe's object, if this very call was carried out: what a look-up asks when an answer left that open."""
+    result: Callable[[Json], Json]
+    """What is kept of the object."""
+    tagged: bool = True
+    """Whether the object carries our metadata, by which it is found and its events are routed."""
+
+
+def metadata(call: Call) -> dict[str, str]:
+    """How an object says whose it is. Compared by us: none of Stripe's lists filters by metadata."""
+    tags = {"subject": call.subject, "step": call.step, "generation": str(call.generation)}
+    return tags | ({"operation_id": call.operation_id} if call.subject == call.operation_id else {})
+
+
+async def _newest_tagged(objects: AsyncIterator[stripe.StripeObject], call: Call) -> Json | None:
+    async for candidate in objects:
+        found = candidate.to_dict()
+        tags = found.get("metadata") or {}
+        if all(tags.get(name) == value for name, value in metadata(call).items()):
+            return found
+    return None
+
+
+def _since(call: Call) -> Json:
+    # A day earlier than we sent it: clocks differ, and the window only has to be short enough to page through.
+    return {"gte": int((call.first_sent_at - timedelta(days=1)).timestamp())}
+
+
+async def _create_customer(client: StripeClient, params: Json, options: RequestOptions) -> stripe.StripeObject:
+    return await client.v1.customers.create_async(cast(Any, params), options)
+
+
+async def _find_customer(client: StripeClient, call: Call) -> Json | None:
+    page = await client.v1.customers.list_async({"created": cast(Any, _since(call)), "limit": 100})
+    return await _newest_tagged(page.auto_paging_iter(), call)
+
+
+async def _create_payment_intent(client: StripeClient, params: Json, options: RequestOptions) -> stripe.StripeObject:
+    return await client.v1.payment_intents.create_async(cast(Any, params), options)
+
+
+async def _find_payment_intent(client: StripeClient, call: Call) -> Json | None:
+    page = await client.v1.payment_intents.list_async(
+        {"customer": call.params["customer"], "created": cast(Any, _since(call)), "limit": 100}
+    )
+    return await _newest_tagged(page.auto_paging_iter(), call)
+
+
+async def _cancel_payment_intent(client: StripeClient, params: Json, options: RequestOptions) -> stripe.StripeObject:
+    rest = {name: value for name, value in params.items() if name != "id"}
+    return await client.v1.payment_intents.cancel_async(params["id"], cast(Any, rest), options)
+
+
+async def _find_canceled(client: StripeClient, call: Call) -> Json | None:
+    intent = await client.v1.payment_intents.retrieve_async(call.params["id"])
+    return intent.to_dict() if intent.status == "canceled" else None
+
+
+def _payment(intent: Json) -> Json:
+    return Payment.from_stripe(intent).model_dump()
+
+
+WRITES: Mapping[str, Write] = {
+    "customers.create": Write(_create_customer, _find_customer, lambda _: {}),
+    "payment_intents.create": Write(_create_payment_intent, _find_payment_intent, _payment),
+    "payment_intents.cancel": Write(_cancel_payment_intent, _find_canceled, _payment, tagged=False),
+}

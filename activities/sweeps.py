@@ -1,0 +1,86 @@
+"""Second chances, by a Schedule: what was written but never reached its saga is handed over again.
+
+A process that dies between two steps of the ordinary path (insert and start, store and signal) leaves a row behind;
+these find it.
+"""
+
+import structlog
+from temporalio import activity
+
+from activities.dispatch import NoSaga, SagaDispatcher
+from activities.verbs import Verbs
+from db import inbox, ledger, operations, stripe_calls
+from db.engine import Database
+from domain.operations import StripeHint
+from domain.stripe_events import read
+
+BATCH = 500
+"""Rows that one sweep takes; the next one goes on."""
+
+GIVE_UP_ROUTING_AFTER = 240.0
+"""Seconds after which an event that names no operation of ours counts as somebody else's."""
+
+log = structlog.get_logger()
+
+
+class SweepActivities:
+    """`older_than`: seconds that the ordinary path has before a sweep steps in."""
+
+    def __init__(self, database: Database, dispatcher: SagaDispatcher, *, older_than: float) -> None:
+        self._database = database
+        self._dispatcher = dispatcher
+        self._verbs = Verbs(database, dispatcher)
+        self._older_than = older_than
+
+    @activity.defn
+    async def start_accepted_operations(self) -> int:
+        """Start the sagas of operations that were accepted and then forgotten; how many."""
+        async with self._database.transaction() as connection:
+            rows = await operations.unstarted(connection, older_than=self._older_than, limit=BATCH)
+        for row in rows:
+            await self._dispatcher.start(row)
+        return len(rows)
+
+    @activity.defn
+    async def deliver_unprocessed_events(self) -> int:
+        """Tell sagas again of events that none has recorded; how many."""
+        async with self._database.transaction() as connection:
+            rows = await inbox.unprocessed(connection, older_than=self._older_than, limit=BATCH)
+        for row in rows:
+            await self._deliver(row["id"], row["type"], row["operation_id"], row["payload"])
+        return len(rows)
+
+    async def _deliver(
+        self, event_id: str, event_type: str, operation_id: str | None, payload: dict[str, object]
+    ) -> None:
+        async with self._database.transaction() as connection:
+            reading = read(payload)
+            owner = operation_id or await stripe_calls.owner_of(connection, list(reading.related))
+            operation = await operations.get(connection, owner) if owner else None
+            if operation is None:
+                await inbox.give_up(
+                    connection, event_id, after=GIVE_UP_ROUTING_AFTER, reason="belongs to no operation of ours"
+                )
+                return
+            await inbox.note_signaled(connection, event_id, operation["id"])
+        try:
+            await self._dispatcher.deliver(operation, StripeHint(event_id=event_id, type=event_type))
+        except NoSaga:
+            log.info("event waits for its saga", event_id=event_id, operation_id=operation["id"])
+
+    @activity.defn
+    async def deliver_unanswered_verbs(self) -> int:
+        """Ask sagas for the verbs that clients were told are accepted; how many."""
+        async with self._database.transaction() as connection:
+            rows = await operations.unanswered_verbs(connection, older_than=self._older_than, limit=BATCH)
+        for row in rows:
+            await self._verbs.ask(
+                caller=row["caller"], key=row["key"], operation_id=row["operation_id"], verb=row["verb"], within=5.0
+            )
+        return len(rows)
+
+    @activity.defn
+    async def snapshot_platform_balances(self) -> None:
+        """Keep the platform's balances cheap to read."""
+        async with self._database.transaction() as connection:
+            await ledger.snapshot_platform_balances(connection)

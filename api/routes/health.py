@@ -1,0 +1,47 @@
+"""Whether this process lives, and whether it can work."""
+
+from datetime import timedelta
+from typing import Annotated
+
+import sqlalchemy as sa
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel, ConfigDict
+from temporalio.service import RPCError
+
+from api import problems
+from api.services import Services, services
+from domain import errors
+
+router = APIRouter(tags=["health"])
+Held = Annotated[Services, Depends(services)]
+
+
+class Health(BaseModel):
+    """`ok`, or there would be no answer."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"status": "ok"}})
+
+    status: str = "ok"
+
+
+@router.get("/healthz", response_model=Health, summary="Is the process alive?")
+async def alive() -> Health:
+    """Answers as long as the process can."""
+    return Health()
+
+
+@router.get(
+    "/readyz",
+    response_model=Health,
+    summary="Can it take requests?",
+    responses=problems.described(errors.Unavailable),
+)
+async def ready(held: Held) -> Health:
+    """Answers 200 when Postgres and Temporal do. Requests may succeed without Temporal: they are then answered 202."""
+    async with held.database.transaction() as connection:
+        await connection.execute(sa.text("SELECT 1 FROM deployment"))
+    try:
+        await held.temporal.service_client.check_health(timeout=timedelta(seconds=2))
+    except (RPCError, RuntimeError) as error:
+        raise errors.Unavailable("Temporal cannot be reached.") from error
+    return Health()

@@ -1,0 +1,31 @@
+"""What the routes work with; built once, by the process that starts."""
+
+from dataclasses import dataclass
+
+from fastapi import Request
+from temporalio.client import Client
+
+from activities.dispatch import SagaDispatcher
+from activities.stripe_reads import StripeReads
+from activities.verbs import Verbs
+from db.engine import Database
+from domain.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """One API process."""
+
+    settings: Settings
+    database: Database
+    temporal: Client
+    dispatcher: SagaDispatcher
+    verbs: Verbs
+    stripe: StripeReads
+
+
+def services(request: Request) -> Services:
+    """The process's services, for a route."""
+    found = request.app.state.services
+    assert isinstance(found, Services)
+    return found

@@ -1,0 +1,150 @@
+"""The command `paysaga`.
+
+Each command imports what it needs when it runs, so that `paysaga --help` and `paysaga token` answer at once.
+"""
+
+import asyncio
+import atexit
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from cli.stack.errors import PortTaken, StackError
+
+app = typer.Typer(
+    name="paysaga",
+    help="Paysaga: payments of a marketplace as durable sagas.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+DataOption = Annotated[Path, typer.Option("--data", help="The directory that holds everything the stack keeps.")]
+DEFAULT_DATA = Path(".paysaga")
+_Port = Annotated[int | None, typer.Option(min=1, max=65535, help="Exactly this port; otherwise one that is free.")]
+
+
+def main() -> None:
+    """Runs the command; an expected failure is one sentence on stderr and its exit code, never a traceback."""
+    # A process that ends while temporalio's background threads still finish their last work sometimes crashes after
+    # it has succeeded. A tenth of a second lets them end first.
+    atexit.register(time.sleep, 0.1)
+    try:
+        app()
+    except StackError as error:
+        print(f"paysaga: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+@app.command()
+def up(
+    data: DataOption = DEFAULT_DATA,
+    port: _Port = None,
+    temporal_port: _Port = None,
+    ui_port: _Port = None,
+    postgres_port: _Port = None,
+    sandbox_port: _Port = None,
+) -> None:
+    """Run everything: Postgres, Temporal and its UI, the Stripe sandbox, the API and the worker.
+
+    DATABASE_URL, TEMPORAL_ADDRESS and STRIPE_SECRET_KEY, where set, take the place of the embedded ones.
+    """
+    from cli.console import ConsoleReporter
+    from cli.stack.options import StackOptions
+    from cli.stack.running import run_until_told
+    from cli.stack.supervisor import Stack
+
+    asked = {
+        "api": port,
+        "temporal": temporal_port,
+        "ui": ui_port,
+        "postgres": postgres_port,
+        "sandbox": sandbox_port,
+    }
+    ports = {name: number for name, number in asked.items() if number is not None}
+    asyncio.run(run_until_told(Stack(StackOptions(data=data, ports=ports), ConsoleReporter())))
+
+
+@app.command()
+def api() -> None:
+    """Serve the HTTP API on PAYSAGA_API_HOST and PAYSAGA_API_PORT."""
+    from api.server import serve
+    from cli.serving import serve_until_told
+    from cli.settings import settings_from
+    from cli.stack.ports import is_free
+
+    settings = settings_from(os.environ)
+    if not is_free(settings.api_port, settings.api_host):
+        raise PortTaken(
+            f"{settings.api_host}:{settings.api_port} cannot be listened on: end what uses it, or set"
+            " PAYSAGA_API_HOST and PAYSAGA_API_PORT."
+        )
+    serve_until_told(serve(settings), settings)
+
+
+@app.command()
+def worker() -> None:
+    """Run the sagas: a Temporal worker with its schedules."""
+    from cli.serving import serve_until_told
+    from cli.settings import settings_from
+    from worker.main import serve
+
+    settings = settings_from(os.environ)
+    serve_until_told(serve(settings), settings)
+
+
+@app.command()
+def migrate(
+    service: Annotated[
+        str | None, typer.Option(help="The Postgres login that the API and the worker use, if it is another one.")
+    ] = None,
+) -> None:
+    """Prepare Postgres (DATABASE_URL, as the owner) and Temporal (search attributes, retention)."""
+    from cli.settings import settings_from
+    from cli.stack.preparation import prepare_database, prepare_temporal
+
+    settings = settings_from(os.environ)
+
+    async def prepare() -> None:
+        await prepare_database(settings.database_url.get_secret_value(), mode=settings.mode, service=service)
+        await prepare_temporal(settings)
+
+    asyncio.run(prepare())
+
+
+@app.command()
+def stripe_sandbox(
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 12111,
+    data: Annotated[Path, typer.Option("--data", help="The SQLite file that holds its state.")] = DEFAULT_DATA
+    / "stripe.db",
+) -> None:
+    """Serve a Stripe-compatible API for development and tests."""
+    from cli.stack.ports import is_free
+    from stripe_sandbox.server import serve
+
+    if not is_free(port, host):
+        raise PortTaken(f"{host}:{port} cannot be listened on: end what uses it, or name another --port.")
+    data.parent.mkdir(parents=True, exist_ok=True)
+    serve(host, port, str(data))
+
+
+@app.command()
+def token(
+    user: Annotated[str, typer.Option(help="Who: the token's subject.")],
+    role: Annotated[Literal["customer", "contractor", "admin", "service"], typer.Option(help="As what.")],
+    ttl: Annotated[int, typer.Option(min=1, help="Seconds until it expires.")] = 3600,
+    data: DataOption = DEFAULT_DATA,
+) -> None:
+    """Print a bearer token for the API. For development only."""
+    from cli.tokens import development_token
+
+    print(development_token(user, role, ttl, data))
+
+
+if __name__ == "__main__":
+    main()

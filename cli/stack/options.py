@@ -1,0 +1,53 @@
+"""What a stack is asked to be, and which services of the outside it uses instead of its own."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+_OUTSIDE = ("DATABASE_URL", "TEMPORAL_ADDRESS", "STRIPE_SECRET_KEY")
+
+_EMBEDDED_REPLACES = {
+    "DATABASE_URL": (),
+    "TEMPORAL_ADDRESS": ("TEMPORAL_NAMESPACE", "TEMPORAL_TLS", "TEMPORAL_TLS_CA_FILE", "TEMPORAL_API_KEY"),
+    "STRIPE_SECRET_KEY": ("STRIPE_API_BASE", "STRIPE_WEBHOOK_SECRETS", "STRIPE_CONNECT_WEBHOOK_SECRETS"),
+}
+"""Variables that belong to a service of the outside, and would mislead our processes when it is not used."""
+
+
+@dataclass(frozen=True)
+class StackOptions:
+    """`Stack(StackOptions(data=Path(".paysaga")))` is what `paysaga up` runs."""
+
+    data: Path
+    """Everything the stack keeps; a second run on it continues where the first ended."""
+
+    ports: Mapping[str, int] = field(default_factory=dict)
+    """Ports that must be these: `api`, `temporal`, `ui`, `postgres`, `sandbox`. The others are chosen."""
+
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Variables for the processes, over those of this process: `PAYSAGA_PACING__POLLS=[0.1]`."""
+
+    embedded_only: bool = False
+    """Ignore `DATABASE_URL`, `TEMPORAL_ADDRESS` and `STRIPE_SECRET_KEY`, wherever they are set."""
+
+    api_and_worker: bool = True
+    """False leaves the API and the worker to the caller: everything around them runs and is prepared."""
+
+    fsync: bool = True
+    """False gives up Postgres's durability against a power cut, for speed."""
+
+    temporary: bool = False
+    """Delete Postgres's files at the end, wherever they are. The rest of `data` is the caller's to delete."""
+
+    time_skipping: bool = False
+    """Let tests skip the timers of workflows."""
+
+    def surroundings(self) -> dict[str, str]:
+        """This process's variables and the extra ones, without those that only services not used would need."""
+        variables = {**os.environ, **self.environment}
+        for service in _OUTSIDE:
+            if self.embedded_only or not variables.get(service):
+                for name in (service, *_EMBEDDED_REPLACES[service]):
+                    variables.pop(name, None)
+        return variables

@@ -1,0 +1,46 @@
+"""TCP ports on 127.0.0.1: the ones asked for, else last time's, else the defaults, else free ones."""
+
+import socket
+from collections.abc import Container, Mapping
+
+from cli.stack.errors import PortTaken
+
+DEFAULT_PORTS = {"api": 8000, "temporal": 7233, "ui": 8233, "postgres": 5433, "sandbox": 12111}
+
+
+def choose_ports(asked: Mapping[str, int], remembered: Mapping[str, int]) -> dict[str, int]:
+    """A port for each name in `DEFAULT_PORTS`. Raises `PortTaken` only for a port that was asked for."""
+    chosen: dict[str, int] = {}
+    # What was asked for goes first, so that no default takes it.
+    for name in sorted(DEFAULT_PORTS, key=lambda name: name not in asked):
+        if name in asked:
+            if asked[name] in chosen.values() or not is_free(asked[name]):
+                raise PortTaken(f"Port {asked[name]} for the {name} is in use: end what uses it, or ask for another.")
+            chosen[name] = asked[name]
+            continue
+        wishes = [port for port in (remembered.get(name), DEFAULT_PORTS[name]) if port is not None]
+        free = (port for port in wishes if port not in chosen.values() and is_free(port))
+        chosen[name] = next(free, None) or free_port(besides=chosen.values())
+    return chosen
+
+
+def is_free(port: int, host: str = "127.0.0.1") -> bool:
+    """Whether a server could listen there now."""
+    with socket.socket() as probe:
+        # As servers do: the remains of closed connections do not count.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def free_port(besides: Container[int] = ()) -> int:
+    """A port that nothing uses, and that is none of `besides`."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        if port not in besides:
+            return port

@@ -1,0 +1,319 @@
+"""The ledger: postings in, balances and statements out.
+
+A posting writes its entries, the balances they change, the operation's new status and the event that tells of it in one
+transaction. The database keeps the balances (a trigger on each entry) and refuses what must not be; see
+`db/migrations/`.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from db.tables import ledger_accounts, ledger_entries, ledger_transactions, stripe_balance_links
+from domain.accounts import Account, AccountKind
+from domain.errors import InsufficientFunds, PostingMismatch
+from domain.ids import new_id
+from domain.postings import Posting
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """A ledger transaction that stands. `entry_ids` follow the posting's entries, in their order."""
+
+    id: str
+    entry_ids: tuple[int, ...]
+    first_time: bool
+    """False if the step had been posted before, by an attempt whose answer was lost."""
+
+
+async def post(
+    connection: AsyncConnection,
+    operation_id: str,
+    step: str,
+    posting: Posting,
+    *,
+    generation: int = 1,
+    reverses: str | None = None,
+) -> Posted:
+    """Write `posting` as the ledger transaction of (operation, step, generation), once.
+
+    Posting the same again returns the first. Raises `PostingMismatch` if the step was posted with other content, and
+    `InsufficientFunds` if an account would become negative that must never be.
+    """
+    content = _content(posting, reverses)
+    ltx_id = new_id("ltx")
+    inserted = await connection.execute(
+        sa.text(
+            "INSERT INTO ledger_transactions (id, operation_id, step, generation, content, reverses)"
+            " VALUES (:id, :operation, :step, :generation, :content, :reverses)"
+            " ON CONFLICT (operation_id, step, generation) DO NOTHING RETURNING id"
+        ),
+        {
+            "id": ltx_id,
+            "operation": operation_id,
+            "step": step,
+            "generation": generation,
+            "content": content,
+            "reverses": reverses,
+        },
+    )
+    if inserted.scalar() is None:
+        return await _posted_before(connection, operation_id, step, generation, content)
+    accounts = await _account_ids(connection, {entry.account for entry in posting.entries})
+    # Entries are inserted in the order of their accounts, since each takes its balance's lock: two postings over the
+    # same wallets then wait for each other instead of for ever.
+    in_lock_order = sorted(range(len(posting.entries)), key=lambda i: (accounts[posting.entries[i].account], i))
+    rows = [
+        {
+            "ltx_id": ltx_id,
+            "account_id": accounts[entry.account],
+            "currency": entry.account.currency,
+            "amount": entry.amount,
+        }
+        for entry in (posting.entries[i] for i in in_lock_order)
+    ]
+    try:
+        result = await connection.execute(
+            sa.insert(ledger_entries).values(rows).returning(ledger_entries.c.id, sort_by_parameter_order=False)
+        )
+    except IntegrityError as error:
+        if "never_negative" in str(error.orig):
+            raise InsufficientFunds(f"Step {step} of {operation_id} would take more than an account holds.") from error
+        raise
+    ids = sorted(result.scalars())
+    entry_ids = [0] * len(ids)
+    for entry_id, index in zip(ids, in_lock_order, strict=True):
+        entry_ids[index] = entry_id
+    return Posted(ltx_id, tuple(entry_ids), first_time=True)
+
+
+async def _posted_before(
+    connection: AsyncConnection, operation_id: str, step: str, generation: int, content: str
+) -> Posted:
+    found = await find(connection, operation_id, step, generation=generation)
+    if found is None or found.content != content:
+        raise PostingMismatch(f"Step {step} (generation {generation}) of {operation_id} was posted with other content.")
+    return Posted(found.id, found.entry_ids, first_time=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A ledger transaction as it was posted."""
+
+    id: str
+    content: str
+    entry_ids: tuple[int, ...]
+
+
+async def find(connection: AsyncConnection, operation_id: str, step: str, *, generation: int = 1) -> Found | None:
+    """The ledger transaction of (operation, step, generation), if it was posted."""
+    query = (
+        sa.select(ledger_transactions.c.id, ledger_transactions.c.content, ledger_entries.c.id.label("entry_id"))
+        .join(ledger_entries, ledger_entries.c.ltx_id == ledger_transactions.c.id)
+        .where(
+            ledger_transactions.c.operation_id == operation_id,
+            ledger_transactions.c.step == step,
+            ledger_transactions.c.generation == generation,
+        )
+        .order_by(ledger_entries.c.id)
+    )
+    rows = (await connection.execute(query)).all()
+    if not rows:
+        return None
+    return Found(rows[0].id, rows[0].content, tuple(row.entry_id for row in rows))
+
+
+async def link(
+    connection: AsyncConnection, entry_ids: Iterable[int], balance_transaction_id: str, *, stripe_account: str = ""
+) -> None:
+    """Say that these entries explain one of Stripe's balance transactions. Saying it again changes nothing."""
+    for entry_id in entry_ids:
+        await connection.execute(
+            sa.text(
+                "INSERT INTO stripe_balance_links (entry_id, stripe_account, balance_transaction_id)"
+                " VALUES (:entry, :account, :transaction) ON CONFLICT (entry_id) DO NOTHING"
+            ),
+            {"entry": entry_id, "account": stripe_account, "transaction": balance_transaction_id},
+        )
+
+
+async def stripe_entry(connection: AsyncConnection, ltx_id: str) -> int:
+    """The one entry of a ledger transaction that stands on our balance at Stripe."""
+    query = (
+        sa.select(ledger_entries.c.id)
+        .join(ledger_accounts, ledger_accounts.c.id == ledger_entries.c.account_id)
+        .where(ledger_entries.c.ltx_id == ltx_id, ledger_accounts.c.kind == AccountKind.STRIPE_BALANCE)
+    )
+    return int((await connection.execute(query)).scalar_one())
+
+
+async def of_operation(connection: AsyncConnection, operation_id: str) -> list[dict[str, Any]]:
+    """An operation's ledger transactions, oldest first, each with its entries in minor units."""
+    query = (
+        sa.select(
+            ledger_transactions.c.id,
+            ledger_transactions.c.step,
+            ledger_transactions.c.generation,
+            ledger_transactions.c.reverses,
+            ledger_transactions.c.posted_at,
+            ledger_accounts.c.kind,
+            ledger_accounts.c.owner,
+            ledger_entries.c.currency,
+            ledger_entries.c.amount,
+            stripe_balance_links.c.balance_transaction_id,
+        )
+        .join(ledger_entries, ledger_entries.c.ltx_id == ledger_transactions.c.id)
+        .join(ledger_accounts, ledger_accounts.c.id == ledger_entries.c.account_id)
+        .outerjoin(stripe_balance_links, stripe_balance_links.c.entry_id == ledger_entries.c.id)
+        .where(ledger_transactions.c.operation_id == operation_id)
+        .order_by(ledger_transactions.c.posted_at, ledger_transactions.c.id, ledger_entries.c.id)
+    )
+    transactions: dict[str, dict[str, Any]] = {}
+    for row in (await connection.execute(query)).mappings():
+        transaction = transactions.setdefault(
+            row["id"], {name: row[name] for name in ("id", "step", "generation", "reverses", "posted_at")}
+        )
+        transaction.setdefault("entries", []).append(
+            {name: row[name] for name in ("kind", "owner", "currency", "amount", "balance_transaction_id")}
+        )
+    return list(transactions.values())
+
+
+@dataclass(frozen=True, slots=True)
+class WalletFigures:
+    """A wallet's balances and totals, in minor units."""
+
+    available: int
+    escrow: int
+    in_transit: int
+    earned: int
+    spent: int
+    withdrawn: int
+
+
+_FIGURES = sa.text("""
+    WITH mine AS (
+        SELECT a.id, a.kind, b.balance FROM ledger_accounts a JOIN ledger_balances b ON b.account_id = a.id
+        WHERE a.owner = :wallet AND a.kind LIKE 'wallet\\_%'
+    ), moved AS (
+        SELECT e.ltx_id,
+               sum(e.amount) FILTER (WHERE m.kind = 'wallet_available') AS available,
+               sum(e.amount) FILTER (WHERE m.kind = 'wallet_escrow') AS escrow,
+               sum(e.amount) FILTER (WHERE m.kind = 'wallet_in_transit') AS in_transit
+        FROM ledger_entries e JOIN mine m ON m.id = e.account_id GROUP BY e.ltx_id
+    ), sided AS (
+        SELECT moved.*, (
+            SELECT array_agg(a.kind) FROM ledger_entries e JOIN ledger_accounts a ON a.id = e.account_id
+            WHERE e.ltx_id = moved.ltx_id AND e.account_id NOT IN (SELECT id FROM mine)
+        ) AS other_side FROM moved
+    )
+    SELECT
+        coalesce((SELECT balance FROM mine WHERE kind = 'wallet_available'), 0) AS available,
+        coalesce((SELECT balance FROM mine WHERE kind = 'wallet_escrow'), 0) AS escrow,
+        coalesce((SELECT balance FROM mine WHERE kind = 'wallet_in_transit'), 0) AS in_transit,
+        coalesce(sum(available) FILTER (WHERE 'wallet_escrow' = ANY (other_side)), 0)::bigint AS earned,
+        coalesce(-sum(escrow) FILTER (WHERE other_side IS NOT NULL), 0)::bigint AS spent,
+        coalesce(-sum(in_transit) FILTER (WHERE 'payouts_in_flight' = ANY (other_side)), 0)::bigint AS withdrawn
+    FROM sided
+""")
+
+
+async def wallet_figures(connection: AsyncConnection, wallet_id: str) -> WalletFigures:
+    """What a wallet holds and what went through it.
+
+    Earned came out of others' escrow, spent left this wallet's escrow for others, withdrawn was paid out; what was
+    taken back counts against each.
+    """
+    row = (await connection.execute(_FIGURES, {"wallet": wallet_id})).one()
+    return WalletFigures(*row)
+
+
+async def statement(
+    connection: AsyncConnection, wallet_id: str, *, limit: int, before: tuple[int, int] | None
+) -> list[sa.RowMapping]:
+    """A wallet's entries, newest first, older than the position `before`.
+
+    Ordered by (database transaction, entry) and cut below every transaction still running: ids are not given in the
+    order of commits, so a page by id alone could pass an entry that appears only later.
+    """
+    query = sa.text("""
+        SELECT e.id, e.xid::text AS xid, e.amount, e.currency, a.kind, t.id AS ltx_id, t.operation_id, t.step,
+               t.posted_at
+        FROM ledger_entries e
+        JOIN ledger_accounts a ON a.id = e.account_id
+        JOIN ledger_transactions t ON t.id = e.ltx_id
+        WHERE a.owner = :wallet AND a.kind LIKE 'wallet\\_%'
+          AND e.xid < pg_snapshot_xmin(pg_current_snapshot())
+          AND (CAST(:xid AS text) IS NULL OR (e.xid, e.id) < (CAST(CAST(:xid AS text) AS xid8), :id))
+        ORDER BY e.xid DESC, e.id DESC LIMIT :limit
+    """)
+    position = {"xid": str(before[0]), "id": before[1]} if before else {"xid": None, "id": 0}
+    return list((await connection.execute(query, {"wallet": wallet_id, "limit": limit, **position})).mappings())
+
+
+async def platform_balance(connection: AsyncConnection, account: Account) -> int:
+    """Credits minus debits of one of the platform's accounts, in minor units: its snapshot and all that came since."""
+    query = sa.text("""
+        SELECT coalesce(s.balance, 0) + coalesce((
+            SELECT sum(e.amount) FROM ledger_entries e
+            WHERE e.account_id = a.id AND e.xid >= coalesce(s.cut, '0'::xid8)
+        ), 0)
+        FROM ledger_accounts a LEFT JOIN ledger_snapshots s ON s.account_id = a.id
+        WHERE a.kind = :kind AND a.owner = '' AND a.currency = :currency
+    """)
+    balance = (await connection.execute(query, {"kind": account.kind, "currency": account.currency})).scalar()
+    return int(balance or 0)
+
+
+async def snapshot_platform_balances(connection: AsyncConnection) -> None:
+    """Cut a new snapshot of every platform account, so that reading its balance stays cheap as entries pile up."""
+    await connection.execute(
+        sa.text("""
+            INSERT INTO ledger_snapshots (account_id, cut, balance)
+            SELECT a.id, horizon, coalesce(s.balance, 0) + coalesce((
+                SELECT sum(e.amount) FROM ledger_entries e
+                WHERE e.account_id = a.id AND e.xid >= coalesce(s.cut, '0'::xid8) AND e.xid < horizon
+            ), 0)
+            FROM pg_snapshot_xmin(pg_current_snapshot()) AS horizon, ledger_accounts a
+            JOIN ledger_account_kinds k ON k.kind = a.kind AND NOT k.keeps_balance
+            LEFT JOIN ledger_snapshots s ON s.account_id = a.id
+            ON CONFLICT (account_id) DO UPDATE
+            SET cut = excluded.cut, balance = excluded.balance, taken_at = app_now()
+            -- Two at once read the same snapshot and may finish in either order: only the later cut may stay.
+            WHERE ledger_snapshots.cut < excluded.cut
+        """)
+    )
+
+
+async def _account_ids(connection: AsyncConnection, accounts: set[Account]) -> dict[Account, int]:
+    """The rows of `accounts`, made on first use."""
+    wanted = sorted(accounts)
+    keys = [(account.kind.value, account.owner, account.currency) for account in wanted]
+    columns = (ledger_accounts.c.kind, ledger_accounts.c.owner, ledger_accounts.c.currency)
+    query = sa.select(ledger_accounts.c.id, *columns).where(sa.tuple_(*columns).in_(keys))
+    found = {(row.kind, row.owner, row.currency): int(row.id) for row in await connection.execute(query)}
+    missing = [key for key in keys if key not in found]
+    if missing:
+        await connection.execute(
+            sa.text(
+                "INSERT INTO ledger_accounts (kind, owner, currency) VALUES (:kind, :owner, :currency)"
+                " ON CONFLICT DO NOTHING"
+            ),
+            [{"kind": kind, "owner": owner, "currency": code} for kind, owner, code in missing],
+        )
+        found = {(row.kind, row.owner, row.currency): int(row.id) for row in await connection.execute(query)}
+    return {account: found[key] for account, key in zip(wanted, keys, strict=True)}
+
+
+def _content(posting: Posting, reverses: str | None) -> str:
+    """A digest of what a posting says, to tell a repetition from a contradiction."""
+    lines = sorted(
+        (entry.account.kind, entry.account.owner, entry.account.currency, entry.amount) for entry in posting.entries
+    )
+    return hashlib.sha256(json.dumps([lines, reverses]).encode()).hexdigest()

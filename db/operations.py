@@ -1,0 +1,211 @@
+"""Operations, and the requests that made or changed them."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from db.tables import operations, operator_actions, requests, users
+from domain.errors import IdempotencyKeyReused
+from domain.operations import Failure, OperationKind
+from domain.statuses import DepositStatus, before, is_terminal
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request of a client: who, under which key, and a digest of what."""
+
+    caller: str
+    key: str
+    fingerprint: str
+
+
+async def earlier_request(connection: AsyncConnection, asked: Asked) -> sa.RowMapping | None:
+    """The request that used this key before, if one did. Raises `IdempotencyKeyReused` if it asked for something else.
+
+    Concurrent requests with one key wait here for the first: the lock ends with the transaction that inserts, or does
+    not insert, its row.
+    """
+    await connection.execute(
+        sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(f"{asked.caller}\n{asked.key}", 0)))
+    )
+    query = sa.select(requests).where(requests.c.caller == asked.caller, requests.c.key == asked.key)
+    row = (await connection.execute(query)).mappings().one_or_none()
+    if row is not None and row["fingerprint"] != asked.fingerprint:
+        raise IdempotencyKeyReused("This Idempotency-Key came with another method, path or body before.")
+    return row
+
+
+async def remember_request(
+    connection: AsyncConnection, asked: Asked, operation_id: str, *, verb: str | None = None
+) -> None:
+    """Keep the key for good."""
+    await connection.execute(
+        sa.insert(requests).values(
+            caller=asked.caller, key=asked.key, fingerprint=asked.fingerprint, operation_id=operation_id, verb=verb
+        )
+    )
+
+
+async def answer_request(connection: AsyncConnection, caller: str, key: str, refusal: dict[str, Any] | None) -> None:
+    """Keep how a verb ended, so that asking again is answered the same. The first answer stays."""
+    await connection.execute(
+        sa.update(requests)
+        .where(requests.c.caller == caller, requests.c.key == key, requests.c.answered_at.is_(None))
+        .values(refusal=refusal, answered_at=sa.func.app_now())
+    )
+
+
+async def unanswered_verbs(connection: AsyncConnection, *, older_than: float, limit: int) -> list[sa.RowMapping]:
+    """Verbs accepted more than `older_than` seconds ago that no saga has answered, oldest first."""
+    query = (
+        sa.select(requests)
+        .where(requests.c.verb.is_not(None), requests.c.answered_at.is_(None))
+        .where(requests.c.created_at < sa.func.app_now() - timedelta(seconds=older_than))
+        .order_by(requests.c.created_at)
+        .limit(limit)
+    )
+    return list((await connection.execute(query)).mappings())
+
+
+async def insert_operation(connection: AsyncConnection, values: dict[str, Any]) -> None:
+    """Insert an operation as it was accepted (or refused: then `failure` says why)."""
+    row = {"request": {}, "details": {}, "needs_attention": False, "retries": 0} | values
+    await connection.execute(sa.insert(operations).values(**row))
+
+
+async def get(connection: AsyncConnection, operation_id: str) -> sa.RowMapping | None:
+    """One operation, with its owner's reference."""
+    query = sa.select(operations, users.c.reference).join(users).where(operations.c.id == operation_id)
+    return (await connection.execute(query)).mappings().one_or_none()
+
+
+async def require(connection: AsyncConnection, operation_id: str) -> sa.RowMapping:
+    """One operation that must exist: its saga is running."""
+    row = await get(connection, operation_id)
+    if row is None:
+        raise LookupError(f"Operation {operation_id} is not in this database.")
+    return row
+
+
+async def page(
+    connection: AsyncConnection,
+    *,
+    user_id: str | None,
+    kind: OperationKind | None,
+    limit: int,
+    before_id: str | None,
+) -> list[sa.RowMapping]:
+    """Operations, newest first: of one user, or of all (`user_id` None)."""
+    query = sa.select(operations).order_by(operations.c.id.desc()).limit(limit)
+    if user_id is not None:
+        query = query.where(operations.c.user_id == user_id)
+    if kind is not None:
+        query = query.where(operations.c.kind == kind)
+    if before_id is not None:
+        query = query.where(operations.c.id < before_id)
+    return list((await connection.execute(query)).mappings())
+
+
+async def unstarted(connection: AsyncConnection, *, older_than: float, limit: int) -> list[sa.RowMapping]:
+    """Operations whose saga has done nothing yet, accepted more than `older_than` seconds ago, oldest first."""
+    query = (
+        sa.select(operations)
+        .where(operations.c.started_at.is_(None), operations.c.closed_at.is_(None))
+        .where(operations.c.created_at < sa.func.app_now() - timedelta(seconds=older_than))
+        .order_by(operations.c.created_at)
+        .limit(limit)
+    )
+    return list((await connection.execute(query)).mappings())
+
+
+async def note_started(connection: AsyncConnection, operation_id: str) -> None:
+    """The saga is at work: the sweeper need not start it."""
+    await connection.execute(
+        sa.update(operations)
+        .where(operations.c.id == operation_id, operations.c.started_at.is_(None))
+        .values(started_at=sa.func.app_now())
+    )
+
+
+async def advance(
+    connection: AsyncConnection,
+    operation_id: str,
+    status: DepositStatus,
+    *,
+    details: dict[str, Any] | None = None,
+    failure: Failure | None = None,
+    close: bool = False,
+) -> bool:
+    """Move the operation to `status`, and say whether that was news.
+
+    An operation that is there already, or past it, stays as it is: a saga that was reset records its steps again.
+    `details` are merged. `close` says that the saga ends with this.
+    """
+    values: dict[str, Any] = {
+        "updated_at": sa.func.app_now(),
+        "started_at": sa.func.coalesce(operations.c.started_at, sa.func.app_now()),
+    }
+    if details:
+        values["details"] = operations.c.details.op("||")(sa.cast(details, operations.c.details.type))
+    moved = await connection.execute(
+        sa.update(operations)
+        .where(operations.c.id == operation_id, operations.c.status.in_(before(status)))
+        .values(status=status, failure=failure.model_dump() if failure else None, **values)
+    )
+    if not moved.rowcount and details:
+        await connection.execute(sa.update(operations).where(operations.c.id == operation_id).values(**values))
+    if close and is_terminal(status):
+        await connection.execute(
+            sa.update(operations)
+            .where(operations.c.id == operation_id, operations.c.closed_at.is_(None))
+            .values(closed_at=sa.func.app_now())
+        )
+    return bool(moved.rowcount)
+
+
+async def note_trouble(
+    connection: AsyncConnection, operation_id: str, trouble: Failure, *, needs_attention: bool, retries: int
+) -> None:
+    """The saga waits before it tries a step again, for the `retries`-th time; or for an operator."""
+    await connection.execute(
+        sa.update(operations)
+        .where(operations.c.id == operation_id)
+        .values(
+            needs_attention=needs_attention,
+            attention=trouble.model_dump(),
+            retries=retries,
+            last_retry_at=sa.func.app_now(),
+            updated_at=sa.func.app_now(),
+        )
+    )
+
+
+async def clear_trouble(connection: AsyncConnection, operation_id: str) -> None:
+    """The step went through: nothing needs attention any more. How often it was tried stays."""
+    await connection.execute(
+        sa.update(operations)
+        .where(operations.c.id == operation_id)
+        .values(needs_attention=False, attention=None, updated_at=sa.func.app_now())
+    )
+
+
+async def record_operator_action(
+    connection: AsyncConnection, operation_id: str, action_id: str, *, verb: str, actor: str, reason: str
+) -> None:
+    """Keep who did what to an operation, why, and what it looked like then. The same action is kept once."""
+    row = await require(connection, operation_id)
+    seen = {name: row[name] for name in ("status", "needs_attention", "attention", "retries", "details")}
+    await connection.execute(
+        insert(operator_actions)
+        .values(operation_id=operation_id, action_id=action_id, verb=verb, actor=actor, reason=reason, seen=seen)
+        .on_conflict_do_nothing()
+    )
+
+
+def update_id(caller: str, key: str) -> str:
+    """The id under which a verb reaches its saga: the client's key, told apart from other callers'."""
+    return f"{caller}:{key}"

@@ -1,0 +1,239 @@
+"""`stripe_calls`: every write to Stripe, from the intent to its outcome.
+
+    (none) ──begin──▶ open ──settle──▶ done | refused
+                       │
+                       └──twice absent──▶ absent ──begin──▶ open (next generation)
+
+The intent is committed before the call and the outcome after it, so whatever dies between them, the next attempt finds
+here what was sent, sends the same again, and never something else. This table, not a workflow's memory, decides the
+generation: a recorded outcome is returned without calling, a closed generation refuses.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from db import operations
+from db.tables import stripe_calls, stripe_objects
+from domain.operations import Failure, idempotency_key
+
+
+class Outcome(StrEnum):
+    """How a generation ended."""
+
+    DONE = "done"
+    """Stripe did it."""
+    REFUSED = "refused"
+    """Stripe has certainly not done it, and said why."""
+    ABSENT = "absent"
+    """Looked for twice and not there: never done. The next generation may be sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """What a step wants of Stripe. `subject` is the operation, or the user's reference for what belongs to a user."""
+
+    subject: str
+    step: str
+    operation_id: str
+    write: str
+    params: dict[str, Any]
+    stripe_account: str = ""
+    again_after_refusal: bool = False
+    """Whether a refusal may be followed by another try, as the next generation: what was refused for a state that
+    passes (a payment that is just being processed cannot be canceled)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One generation of an intent, as stored: what is, or was, sent."""
+
+    subject: str
+    step: str
+    generation: int
+    operation_id: str
+    key: str
+    write: str
+    stripe_account: str
+    params: dict[str, Any]
+    first_sent_at: datetime
+    doubted_at: datetime | None
+    absent_at: datetime | None
+    outcome: Outcome | None
+    stripe_id: str | None
+    result: dict[str, Any] | None
+    closed_at: datetime | None
+
+    @property
+    def refusal(self) -> Failure | None:
+        """Why Stripe refused, if it did."""
+        return Failure.model_validate(self.result) if self.outcome is Outcome.REFUSED else None
+
+
+async def begin(connection: AsyncConnection, intent: Intent) -> Call:
+    """The generation of `intent` to send now, or the one whose outcome is known.
+
+    Inserts the first generation, or the one that follows an absent (or, if the intent allows, a refused) one. An open
+    one comes back as it was stored, whatever `intent.params` say by now.
+    """
+    newest = await latest(connection, intent.subject, intent.step)
+    reopen = (
+        newest is not None
+        and newest.closed_at is None
+        and (newest.outcome is Outcome.ABSENT or (newest.outcome is Outcome.REFUSED and intent.again_after_refusal))
+    )
+    if newest is None or reopen:
+        generation = newest.generation + 1 if newest else 1
+        await operations.note_started(connection, intent.operation_id)
+        await connection.execute(
+            insert(stripe_calls)
+            .values(
+                subject=intent.subject,
+                step=intent.step,
+                generation=generation,
+                operation_id=intent.operation_id,
+                idempotency_key=idempotency_key(intent.subject, intent.step, generation),
+                write=intent.write,
+                stripe_account=intent.stripe_account,
+                params=intent.params,
+                attempts=0,
+            )
+            # Another worker may have begun the same intent just now: then its row, and its parameters, stand.
+            .on_conflict_do_nothing()
+        )
+        newest = await latest(connection, intent.subject, intent.step)
+        assert newest is not None
+    if newest.outcome is None:
+        await connection.execute(
+            sa.update(stripe_calls)
+            .where(*_is(newest))
+            .values(attempts=stripe_calls.c.attempts + 1, last_sent_at=sa.func.app_now())
+        )
+    return newest
+
+
+async def settle(
+    connection: AsyncConnection,
+    call: Call,
+    outcome: Outcome,
+    *,
+    stripe_id: str | None,
+    result: dict[str, Any],
+    objects: Iterable[str] = (),
+) -> Call:
+    """Record how `call` ended and return it as it stands.
+
+    The first recorded outcome stays: a worker that was frozen may come back with an answer long after another has
+    recorded its own. `objects` are the Stripe ids that are the operation's from now on.
+    """
+    await connection.execute(
+        sa.update(stripe_calls)
+        .where(*_is(call), stripe_calls.c.outcome.is_(None))
+        .values(outcome=outcome, stripe_id=stripe_id, result=result)
+    )
+    await claim_objects(connection, call.operation_id, objects)
+    return await _reload(connection, call)
+
+
+async def doubt(connection: AsyncConnection, call: Call) -> None:
+    """Stripe answered, but not whether it was done (a 5xx): from now on look before sending again."""
+    await connection.execute(
+        sa.update(stripe_calls)
+        .where(*_is(call), stripe_calls.c.outcome.is_(None))
+        .values(doubted_at=sa.func.coalesce(stripe_calls.c.doubted_at, sa.func.app_now()))
+    )
+
+
+async def note_absent(connection: AsyncConnection, call: Call, *, apart: float) -> Call:
+    """A look-up found nothing. The second one at least `apart` seconds after the first closes the generation."""
+    long_ago = stripe_calls.c.absent_at <= sa.func.app_now() - timedelta(seconds=apart)
+    await connection.execute(
+        sa.update(stripe_calls)
+        .where(*_is(call), stripe_calls.c.outcome.is_(None))
+        .values(
+            absent_at=sa.func.coalesce(stripe_calls.c.absent_at, sa.func.app_now()),
+            outcome=sa.case((long_ago, Outcome.ABSENT.value)),
+        )
+    )
+    return await _reload(connection, call)
+
+
+async def of_operation(connection: AsyncConnection, operation_id: str) -> list[sa.RowMapping]:
+    """The calls an operation made, oldest first, without their parameters: those may hold personal data."""
+    shown = [column for column in stripe_calls.c if column.name not in {"params", "operation_id"}]
+    query = (
+        sa.select(*shown)
+        .where(stripe_calls.c.operation_id == operation_id)
+        .order_by(stripe_calls.c.first_sent_at, stripe_calls.c.generation)
+    )
+    return list((await connection.execute(query)).mappings())
+
+
+async def done(connection: AsyncConnection, subject: str, step: str) -> Call | None:
+    """The generation of a step that Stripe did, if one was done."""
+    newest = await latest(connection, subject, step)
+    return newest if newest is not None and newest.outcome is Outcome.DONE else None
+
+
+async def owner_of(connection: AsyncConnection, stripe_ids: list[str]) -> str | None:
+    """The operation that one of these Stripe objects belongs to."""
+    query = sa.select(stripe_objects.c.operation_id).where(stripe_objects.c.stripe_id.in_(stripe_ids)).limit(1)
+    return (await connection.execute(query)).scalar()
+
+
+async def claim_objects(connection: AsyncConnection, operation_id: str, stripe_ids: Iterable[str]) -> None:
+    """Remember that these Stripe objects are the operation's."""
+    for stripe_id in stripe_ids:
+        await connection.execute(
+            insert(stripe_objects).values(stripe_id=stripe_id, operation_id=operation_id).on_conflict_do_nothing()
+        )
+
+
+def _is(call: Call) -> tuple[sa.ColumnElement[bool], ...]:
+    return (
+        stripe_calls.c.subject == call.subject,
+        stripe_calls.c.step == call.step,
+        stripe_calls.c.generation == call.generation,
+    )
+
+
+async def latest(connection: AsyncConnection, subject: str, step: str) -> Call | None:
+    """The newest generation of a step."""
+    query = (
+        sa.select(stripe_calls)
+        .where(stripe_calls.c.subject == subject, stripe_calls.c.step == step)
+        .order_by(stripe_calls.c.generation.desc())
+        .limit(1)
+    )
+    row = (await connection.execute(query)).mappings().one_or_none()
+    return None if row is None else _call(row)
+
+
+async def _reload(connection: AsyncConnection, call: Call) -> Call:
+    return _call((await connection.execute(sa.select(stripe_calls).where(*_is(call)))).mappings().one())
+
+
+def _call(row: sa.RowMapping) -> Call:
+    return Call(
+        subject=row["subject"],
+        step=row["step"],
+        generation=row["generation"],
+        operation_id=row["operation_id"],
+        key=row["idempotency_key"],
+        write=row["write"],
+        stripe_account=row["stripe_account"],
+        params=row["params"],
+        first_sent_at=row["first_sent_at"],
+        doubted_at=row["doubted_at"],
+        absent_at=row["absent_at"],
+        outcome=Outcome(row["outcome"]) if row["outcome"] else None,
+        stripe_id=row["stripe_id"],
+        result=row["result"],
+        closed_at=row["closed_at"],
+    )

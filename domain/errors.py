@@ -1,0 +1,222 @@
+"""Everything Paysaga refuses, one class a refusal.
+
+    PaysagaError
+    ├── MoneyError               an amount or currency that cannot be
+    ├── FormError                the request is wrong, whatever the state: nothing is written
+    │   ├── MalformedRequest     not JSON, not an object, a cursor or header that cannot be read
+    │   ├── MethodNotAllowed, BodyTooLarge
+    │   ├── IdempotencyKeyMissing, IdempotencyKeyMalformed, IdempotencyKeyReused
+    │   └── InvalidField         a field's value; names the field
+    ├── AccessError
+    │   ├── Unauthenticated, Forbidden, NotFound
+    ├── StateRefusal             right in form, refused by the state of things: leaves a trace
+    │   ├── WalletDeactivated, NotCancelable
+    ├── PaymentRefused           Stripe has certainly not done it
+    │   ├── CardDeclined
+    ├── Unavailable              nothing was written, or it is unknown: repeat with the same key
+    ├── WebhookRefused           not proven to come from Stripe
+    └── LedgerError
+        ├── UnbalancedPosting, PostingMismatch, InsufficientFunds
+
+Each has a `code` that clients may rely on, and a `remedy`: what the reader can do about it.
+"""
+
+from typing import ClassVar
+
+
+class PaysagaError(Exception):
+    """The root. `detail` says what is wrong with this request, `remedy` what to do."""
+
+    code: ClassVar[str] = "paysaga-error"
+    title: ClassVar[str] = "Paysaga refused"
+    remedy: str = "Read the detail."
+
+    def __init__(self, detail: str, *, remedy: str | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        if remedy is not None:
+            self.remedy = remedy
+
+
+class MoneyError(PaysagaError):
+    """An amount or a currency that cannot be. Raised by `domain.money`."""
+
+    code = "invalid-money"
+    title = "Not an amount of money"
+    remedy = "Send a whole number of minor units and a lower-case ISO 4217 code."
+
+
+class FormError(PaysagaError):
+    """The request is wrong whatever the state: nothing was written."""
+
+    code = "invalid-request"
+    title = "The request is not valid"
+
+
+class MalformedRequest(FormError):
+    """The request cannot be read at all."""
+
+    code = "malformed-request"
+    title = "The request cannot be read"
+    remedy = "Send UTF-8 JSON with the media type application/json."
+
+
+class MethodNotAllowed(FormError):
+    """The path exists, but not for this method."""
+
+    code = "method-not-allowed"
+    title = "The method is not allowed here"
+    remedy = "See the API's OpenAPI document for what the path takes."
+
+
+class BodyTooLarge(FormError):
+    """More bytes than any request needs."""
+
+    code = "body-too-large"
+    title = "The body is too large"
+    remedy = "Send at most 1 MiB."
+
+
+class IdempotencyKeyMissing(FormError):
+    """A POST without its key."""
+
+    code = "idempotency-key-missing"
+    title = "Idempotency-Key is missing"
+    remedy = "Send an Idempotency-Key header, a fresh UUID for each new intent and the same one for each retry of it."
+
+
+class IdempotencyKeyMalformed(FormError):
+    """A key that is empty, too long, or has characters outside visible ASCII."""
+
+    code = "idempotency-key-malformed"
+    title = "Idempotency-Key cannot be used"
+    remedy = "Use 1 to 255 visible ASCII characters, such as a UUID."
+
+
+class IdempotencyKeyReused(FormError):
+    """The same key with another request."""
+
+    code = "idempotency-key-reused"
+    title = "Idempotency-Key was used for another request"
+    remedy = "Send exactly the first request to see its result, or a fresh key for a new one."
+
+
+class InvalidField(FormError):
+    """The value of one field; `field` names it as the client wrote it."""
+
+    code = "invalid-field"
+    title = "A field is not valid"
+    remedy = "Correct the field and send the request again; nothing was written."
+
+    def __init__(self, field: str, detail: str, *, remedy: str | None = None) -> None:
+        super().__init__(detail, remedy=remedy)
+        self.field = field
+
+
+class AccessError(PaysagaError):
+    """Who asks may not."""
+
+
+class Unauthenticated(AccessError):
+    """No token, or one that proves nothing."""
+
+    code = "unauthenticated"
+    title = "Who asks is not known"
+    remedy = "Send Authorization: Bearer with a valid token."
+
+
+class Forbidden(AccessError):
+    """The role may never do this."""
+
+    code = "forbidden"
+    title = "The role may not do this"
+    remedy = "Ask with a token of a role that may."
+
+
+class NotFound(AccessError):
+    """It does not exist, or belongs to someone else: the answer is the same, so that ids cannot be probed."""
+
+    code = "not-found"
+    title = "Not found"
+    remedy = "Check the id, and that the token belongs to its owner."
+
+
+class StateRefusal(PaysagaError):
+    """Right in form, refused by the state of things."""
+
+    code = "refused"
+    title = "The state does not allow it"
+
+
+class WalletDeactivated(StateRefusal):
+    """The wallet takes and gives no money."""
+
+    code = "wallet-deactivated"
+    title = "The wallet is deactivated"
+    remedy = "Ask the marketplace's support to activate the wallet, then send the request with a fresh key."
+
+
+class NotCancelable(StateRefusal):
+    """The operation is past its point of no return, or over."""
+
+    code = "not-cancelable"
+    title = "Too late to cancel"
+    remedy = "Read the operation: its status says what became of it."
+
+
+class PaymentRefused(PaysagaError):
+    """Stripe has certainly not done it, and asking again would not change that."""
+
+    code = "payment-refused"
+    title = "Stripe refused the payment"
+    remedy = "Check the payment's details, then start a new operation with a fresh key."
+
+
+class CardDeclined(PaymentRefused):
+    """The card's issuer declined."""
+
+    code = "card-declined"
+    title = "The card was declined"
+    remedy = "Use another card, or ask the card's bank, then start a new operation with a fresh key."
+
+
+class Unavailable(PaysagaError):
+    """Nothing was written, or whether it was is unknown."""
+
+    code = "unavailable"
+    title = "Cannot take the request now"
+    remedy = "Send the same request with the same Idempotency-Key again after Retry-After seconds."
+
+
+class WebhookRefused(PaysagaError):
+    """The delivery is not proven to come from Stripe."""
+
+    code = "webhook-refused"
+    title = "The webhook was not accepted"
+    remedy = "Check the endpoint's signing secret and the server's clock; Stripe will deliver again."
+
+
+class LedgerError(PaysagaError):
+    """A posting that must not be."""
+
+
+class UnbalancedPosting(LedgerError):
+    """Fewer than two entries, an entry of zero, or a sum other than zero in a currency."""
+
+    code = "unbalanced-posting"
+    title = "The posting does not balance"
+
+
+class PostingMismatch(LedgerError):
+    """The step was posted before with other content: a bug, never to be retried."""
+
+    code = "posting-mismatch"
+    title = "The step was posted with other content"
+
+
+class InsufficientFunds(LedgerError):
+    """The posting would leave an account negative that must never be."""
+
+    code = "insufficient-funds"
+    title = "Not enough money"
+    remedy = "Lower the amount, or wait until the wallet holds more."

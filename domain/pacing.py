@@ -1,0 +1,49 @@
+"""How patient Paysaga is: every retry tier, poll schedule and expiry, in seconds.
+
+A saga carries its pacing in its workflow input, so that a replay waits exactly as the first run did, whatever
+the settings say by then. Tests and chaos runs scale these numbers; nothing else may.
+"""
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+
+
+class Pacing(BaseModel):
+    """Waiting times in seconds. The defaults are production's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    http_timeout: PositiveFloat = 20.0
+    """Longest wait for one answer of Stripe. Must stay below `start_to_close`, so that the activity and not the
+    server decides what an unanswered call means."""
+
+    start_to_close: PositiveFloat = 30.0
+    """Longest run of one activity attempt. After a worker dies, its step runs again after at most this long."""
+
+    activity_first_retry: PositiveFloat = 1.0
+    activity_longest_retry: PositiveFloat = 10.0
+    activity_attempts: PositiveInt = 4
+    """The activity tier: quick retries for a hiccup, doubling from the first to the longest."""
+
+    saga_retries: tuple[PositiveFloat, ...] = Field(default=(300.0, 1800.0, 7200.0), min_length=1)
+    """The saga tier: durable timers after the activity tier gave up. The last one repeats for ever, flagged."""
+
+    polls: tuple[PositiveFloat, ...] = Field(default=(5.0, 30.0, 300.0, 1800.0, 21600.0), min_length=1)
+    """How long to wait for Stripe's signal before asking Stripe. The last one repeats."""
+
+    absent_apart: PositiveFloat = 1800.0
+    """Two look-ups this far apart must both find nothing before a call counts as never done."""
+
+    payment_expiry: PositiveFloat = 86400.0
+    """How long a deposit waits for the customer to pay."""
+
+    def activity_retry(self, attempt: int) -> float:
+        """The wait after an activity's `attempt`-th attempt (from 1), before jitter."""
+        return min(self.activity_first_retry * 2.0 ** (attempt - 1), self.activity_longest_retry)
+
+    def saga_retry(self, count: int) -> float:
+        """The wait before the saga tier's `count`-th retry (from 0)."""
+        return self.saga_retries[min(count, len(self.saga_retries) - 1)]
+
+    def poll(self, count: int) -> float:
+        """The wait before the `count`-th poll (from 0)."""
+        return self.polls[min(count, len(self.polls) - 1)]

@@ -1,0 +1,129 @@
+"""What a deployment sets, read from the environment once, by the process that starts.
+
+Names that other tools share are theirs (`DATABASE_URL`, `TEMPORAL_ADDRESS`, `STRIPE_SECRET_KEY`); the rest begin
+with `PAYSAGA_`. Nested values use two underscores (`PAYSAGA_PACING__HTTP_TIMEOUT=5`), lists are JSON.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Self
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from domain.pacing import Pacing
+
+
+class Mode(StrEnum):
+    """What the deployment may be used for."""
+
+    DEVELOPMENT = "development"
+    """A laptop or a test: development tokens, a clock that can be moved."""
+    STAGING = "staging"
+    """Production's rules with Stripe's test keys."""
+    LIVE = "live"
+    """Real money."""
+
+
+class DepositBounds(BaseModel):
+    """The smallest and largest deposit of one currency, in minor units, both allowed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    smallest: int = Field(gt=0)
+    largest: int = Field(default=99_999_999, gt=0, le=99_999_999)
+
+
+DEFAULT_DEPOSIT_BOUNDS = {
+    "eur": DepositBounds(smallest=1_000),
+    "gbp": DepositBounds(smallest=1_000),
+    "jpy": DepositBounds(smallest=1_000),
+    "kwd": DepositBounds(smallest=3_000),
+    "usd": DepositBounds(smallest=1_000),
+}
+"""A deposit starts at ten units of most currencies. Its keys are the currencies in which a wallet can be held."""
+
+
+def _shared(name: str) -> AliasChoices:
+    return AliasChoices(name)
+
+
+class Settings(BaseSettings):
+    """One deployment. Raises `pydantic.ValidationError` on a value that cannot be meant."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="PAYSAGA_", env_nested_delimiter="__", extra="ignore", frozen=True, populate_by_name=True
+    )
+
+    mode: Mode = Mode.DEVELOPMENT
+
+    database_url: SecretStr = Field(validation_alias=_shared("DATABASE_URL"))
+    """`postgresql://user:password@host:port/name?sslmode=…`, as libpq writes it."""
+    database_pool: int = Field(default=10, ge=1)
+
+    temporal_address: str = Field(default="127.0.0.1:7233", validation_alias=_shared("TEMPORAL_ADDRESS"))
+    temporal_namespace: str = Field(default="paysaga", validation_alias=_shared("TEMPORAL_NAMESPACE"))
+    temporal_tls: bool = Field(default=False, validation_alias=_shared("TEMPORAL_TLS"))
+    temporal_tls_ca_file: str | None = Field(default=None, validation_alias=_shared("TEMPORAL_TLS_CA_FILE"))
+    """A PEM file of the authority that signed the server's certificate; without it the system's are trusted."""
+    temporal_api_key: SecretStr | None = Field(default=None, validation_alias=_shared("TEMPORAL_API_KEY"))
+    task_queue: str = "paysaga"
+
+    stripe_secret_key: SecretStr = Field(validation_alias=_shared("STRIPE_SECRET_KEY"))
+    stripe_api_base: str = Field(default="https://api.stripe.com", validation_alias=_shared("STRIPE_API_BASE"))
+    stripe_webhook_secrets: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        default=(), validation_alias=_shared("STRIPE_WEBHOOK_SECRETS")
+    )
+    """Signing secrets of the platform's webhook endpoint, comma separated. Several, so that one can be rotated;
+    none, and the endpoint is disabled."""
+    stripe_connect_webhook_secrets: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        default=(), validation_alias=_shared("STRIPE_CONNECT_WEBHOOK_SECRETS")
+    )
+    """The same for the endpoint that hears of connected accounts."""
+
+    api_host: str = "127.0.0.1"
+    api_port: int = 8000
+    answer_within: float = Field(default=10.0, gt=0)
+    """Seconds a request waits for its saga's first answer before it is told 202."""
+
+    jwt_secret: SecretStr | None = None
+    """Development only: the key of HS256 tokens, at least 32 bytes."""
+    jwt_public_key: str | None = None
+    """PEM of the key that signs tokens (RS256, ES256 or EdDSA)."""
+    jwt_issuer: str = "paysaga"
+    jwt_audience: str = "paysaga"
+
+    deposit_bounds: dict[str, DepositBounds] = DEFAULT_DEPOSIT_BOUNDS
+    pacing: Pacing = Pacing()
+    sweep_every: float = Field(default=30.0, gt=0)
+    """Seconds between two sweeps for operations not started and events not processed."""
+    sweep_older_than: float = Field(default=15.0, ge=0)
+    """Seconds that the ordinary path has before a sweep steps in."""
+    temporal_retention_days: int = Field(default=30, ge=1)
+
+    @field_validator("stripe_webhook_secrets", "stripe_connect_webhook_secrets", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        key = self.stripe_secret_key.get_secret_value()
+        if self.mode is Mode.LIVE and not key.startswith(("sk_live_", "rk_live_")):
+            raise ValueError("PAYSAGA_MODE=live needs a live STRIPE_SECRET_KEY")
+        if self.mode is not Mode.LIVE and not key.startswith(("sk_test_", "rk_test_")):
+            raise ValueError(f"PAYSAGA_MODE={self.mode} needs a test STRIPE_SECRET_KEY: it must never move real money")
+        if self.jwt_secret is not None:
+            if self.mode is not Mode.DEVELOPMENT:
+                raise ValueError("PAYSAGA_JWT_SECRET is for development: set PAYSAGA_JWT_PUBLIC_KEY")
+            if len(self.jwt_secret.get_secret_value()) < 32:
+                raise ValueError("PAYSAGA_JWT_SECRET needs at least 32 characters")
+        if self.pacing.http_timeout >= self.pacing.start_to_close:
+            raise ValueError("PAYSAGA_PACING__HTTP_TIMEOUT must be shorter than PAYSAGA_PACING__START_TO_CLOSE")
+        return self
+
+    @property
+    def livemode(self) -> bool:
+        """Whether Stripe's objects and events must say `livemode: true`."""
+        return self.mode is Mode.LIVE

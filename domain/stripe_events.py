@@ -1,0 +1,47 @@
+"""Where a Stripe event belongs. Pure: what a payload says, before any table is asked."""
+
+from dataclasses import dataclass
+from typing import Any
+
+WAITED_FOR = frozenset(
+    {
+        "payment_intent.succeeded",
+        "payment_intent.processing",
+        "payment_intent.payment_failed",
+        "payment_intent.canceled",
+        # Stripe's fee is known from the charge's balance transaction, which is made after the success.
+        "charge.updated",
+    }
+)
+"""The types that a saga acts on. Stripe sends many more; they are kept, and nobody is woken."""
+
+
+class Unreadable(Exception):
+    """An event of a type we act on that does not have the shape it must have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What an event is about: an object, whose it says it is, and the objects through which else to find out."""
+
+    object_id: str
+    operation_id: str | None
+    related: tuple[str, ...]
+
+
+def read(payload: dict[str, Any]) -> Reading:
+    """Read an event of a type in `WAITED_FOR`. Raises `Unreadable`."""
+    data = payload.get("data")
+    thing = data.get("object") if isinstance(data, dict) else None
+    if not isinstance(thing, dict) or not isinstance(thing.get("id"), str):
+        raise Unreadable("data.object.id is missing")
+    metadata = thing.get("metadata") or {}
+    if not isinstance(metadata, dict):
+        raise Unreadable("data.object.metadata is not an object")
+    operation_id = metadata.get("operation_id")
+    related = (thing["id"], thing.get("payment_intent"))
+    return Reading(
+        object_id=thing["id"],
+        operation_id=operation_id if isinstance(operation_id, str) else None,
+        related=tuple(name for name in related if isinstance(name, str)),
+    )

@@ -1,0 +1,89 @@
+"""The servers that a test session runs on: started once, on free ports, ended by pid."""
+
+import atexit
+import os
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import asyncpg
+import httpx
+import pytest
+
+from activities.temporal_client import connect
+from cli.stack.postgres import Postgres
+from cli.stack.preparation import prepare_database
+from cli.stack.temporal import TemporalServer
+from tests.world import Servers, World, free_port, open_world, settings_for
+from worker.temporal_setup import prepare_namespace
+
+# Short processes that used temporalio sometimes crash at their very end, after all went well (sdk-python#300).
+atexit.register(time.sleep, 0.1)
+
+
+@pytest.fixture(scope="session")
+def sandbox_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The Stripe sandbox, every answer of which is held against Stripe's own API description."""
+    folder = tmp_path_factory.mktemp("stripe")
+    port, violations = free_port(), folder / "violations.txt"
+    command = [sys.executable, "-m", "tests.stripe_sandbox.checked_server", "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--data", str(folder / "stripe.sqlite"), "--violations", str(violations)]
+    log = (folder / "log.txt").open("wb")
+    process = subprocess.Popen(
+        command, cwd=Path(__file__).parent.parent, stdout=log, stderr=subprocess.STDOUT, env=dict(os.environ)
+    )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        _wait_for(f"{url}/_sandbox/health", process, folder / "log.txt")
+        yield url
+    finally:
+        process.terminate()
+        process.wait(timeout=10)
+        log.close()
+    assert not violations.exists() or not violations.read_text(), violations.read_text()
+
+
+def _wait_for(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            if httpx.get(url).is_success:
+                return
+        except httpx.TransportError:
+            pass
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, f"{url} does not answer"
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="session")
+async def servers(tmp_path_factory: pytest.TempPathFactory, sandbox_url: str) -> AsyncIterator[Servers]:
+    """Postgres with a migrated template database, Temporal, and the sandbox."""
+    folder = tmp_path_factory.mktemp("servers")
+    async with (
+        Postgres(folder / "postgres", fsync=False, temporary=True) as postgres,
+        TemporalServer(folder / "temporal", time_skipping=True) as temporal,
+    ):
+        await prepare_database(postgres.owner_url, service="paysaga_service")
+        admin = await asyncpg.connect(postgres.url("postgres", "postgres"))
+        await admin.execute("ALTER DATABASE paysaga RENAME TO paysaga_template")
+        await admin.close()
+        found = Servers(
+            superuser_url=lambda database: postgres.url("postgres", database),
+            owner_url=lambda database: postgres.url("paysaga_owner", database),
+            database_url=lambda database: postgres.url("paysaga_service", database),
+            temporal_address=temporal.address,
+            sandbox_url=sandbox_url,
+        )
+        settings = settings_for(found, "paysaga_template", 0, "sk_test_session")
+        await prepare_namespace(await connect(settings), settings)
+        yield found
+
+
+@pytest.fixture
+async def world(servers: Servers) -> AsyncIterator[World]:
+    """A fresh Paysaga."""
+    async with open_world(servers) as made:
+        yield made

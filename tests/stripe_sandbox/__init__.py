@@ -1,0 +1,1 @@
+"""The Stripe sandbox against Stripe's contract."""

@@ -1,0 +1,153 @@
+"""One checked sandbox for the session; a random key for each test, so that tests cannot see each other.
+
+`platform` is a test's own account at the sandbox. `stripe_account` is where a contract is checked: the sandbox, and
+with `-m stripe_live` and STRIPE_SECRET_KEY Stripe's test mode.
+"""
+
+import os
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import stripe
+
+from tests.stripe_sandbox.process import SandboxProcess
+from tests.stripe_sandbox.receiver import Receiver, receiving
+
+LIVE_URL = "https://api.stripe.com"
+
+
+class Account:
+    """A Stripe account as a client sees it: through the SDK, and raw where the SDK hides things."""
+
+    def __init__(self, url: str, key: str) -> None:
+        self.url = url
+        self.key = key
+        self._sdk_http = stripe.HTTPXClient(timeout=20)
+        self.client = stripe.StripeClient(
+            key,
+            base_addresses={"api": url},
+            max_network_retries=0,
+            http_client=self._sdk_http,
+        )
+        self.http = httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=20)
+
+    @property
+    def v1(self) -> Any:
+        """The SDK's v1 services. `Any`: tests pass what its types forbid, to see it refused."""
+        return self.client.v1
+
+    async def post(self, path: str, key: str | None = None, **params: Any) -> httpx.Response:
+        """A raw POST, with an idempotency key."""
+        headers = {} if key is None else {"Idempotency-Key": key}
+        return await self.http.post(path, data=params, headers=headers)
+
+    async def close(self) -> None:
+        """Close its connections."""
+        await self.http.aclose()
+        await self._sdk_http.close_async()
+        self._sdk_http.close()
+
+
+class Platform(Account):
+    """A test's own account at the sandbox, with the sandbox's controls."""
+
+    async def control(self, path: str, **body: Any) -> Any:
+        """POST to the control API."""
+        answer = await self.http.post(f"/_sandbox/{path}", json=body)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    async def look(self, path: str, **query: str) -> Any:
+        """GET from the control API."""
+        answer = await self.http.get(f"/_sandbox/{path}", params=query)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    async def advance(self, seconds: float) -> None:
+        """Move the account's clock ahead."""
+        await self.control("clock/advance", seconds=seconds)
+
+    async def listen(self, receiver: Receiver, *events: str, **params: Any) -> Any:
+        """Register a webhook endpoint; returns it, secret included."""
+        given = {"url": receiver.url, "enabled_events": list(events) or ["*"], **params}
+        return await self.v1.webhook_endpoints.create_async(given)
+
+    async def pay(self, payment_method: str = "pm_card_visa", amount: int = 20_000, **params: Any) -> Any:
+        """A PaymentIntent confirmed with this card."""
+        return await self.v1.payment_intents.create_async(card_payment(payment_method, amount, **params))
+
+    async def assert_sound(self) -> None:
+        """The sandbox's own invariants hold."""
+        assert (await self.look("check"))["violations"] == []
+
+
+def card_payment(payment_method: str = "pm_card_visa", amount: int = 20_000, **params: Any) -> dict[str, Any]:
+    """The parameters of a card payment that is confirmed at once."""
+    return {
+        "amount": amount,
+        "currency": "usd",
+        "payment_method": payment_method,
+        "confirm": True,
+        "allowed_payment_method_types": ["card"],
+        **params,
+    }
+
+
+def random_key() -> str:
+    """A secret key that nobody else uses."""
+    return f"sk_test_{secrets.token_hex(12)}"
+
+
+@pytest.fixture(scope="session")
+def sandbox_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The session's sandbox. At the end no answer may have had a wrong shape, and nothing may have been logged."""
+    process = SandboxProcess(tmp_path_factory.mktemp("stripe_sandbox"))
+    process.start()
+    yield process.url
+    process.stop()
+    assert process.complaints() == ""
+
+
+@pytest.fixture
+async def platform(sandbox_url: str) -> AsyncIterator[Platform]:
+    """An account of the test's own, with Stripe's inconveniences."""
+    account = Platform(sandbox_url, random_key())
+    yield account
+    await account.close()
+
+
+@pytest.fixture(
+    params=["sandbox", pytest.param("stripe", marks=[pytest.mark.stripe_live, pytest.mark.enable_socket])],
+)
+async def stripe_account(request: pytest.FixtureRequest) -> AsyncIterator[Account]:
+    """Where a contract is checked."""
+    if request.param == "sandbox":
+        account = Account(request.getfixturevalue("sandbox_url"), random_key())
+    else:
+        key = os.environ.get("STRIPE_SECRET_KEY", "")
+        if not key.startswith("sk_test_"):
+            pytest.skip("STRIPE_SECRET_KEY names no test account")
+        account = Account(LIVE_URL, key)
+    yield account
+    await account.close()
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    """A webhook endpoint."""
+    async with receiving() as made:
+        yield made
+
+
+@pytest.fixture
+def own_process(tmp_path: Path) -> Iterator[SandboxProcess]:
+    """A sandbox that the test may kill."""
+    process = SandboxProcess(tmp_path)
+    process.start()
+    yield process
+    process.kill()
+    assert process.complaints() == ""

@@ -1,0 +1,283 @@
+"""One Paysaga for one test: its own database, its own platform at the Stripe sandbox, its own task queue.
+
+The parts are real: a Postgres and a Temporal server (shared by the session), the sandbox over HTTP, the API on a port.
+API and worker run in the test's process, or as processes of their own where a test kills them.
+"""
+
+import asyncio
+import secrets
+import socket
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+import httpx
+import jwt
+import uvicorn
+from pydantic import SecretStr
+from stripe import StripeClient
+from temporalio.client import Client, WorkflowHandle
+
+from activities.stripe_client import open_client
+from activities.temporal_client import connect
+from api.server import create_app
+from db.engine import Database, open_database
+from domain.pacing import Pacing
+from domain.settings import Settings
+from tests.sandbox import Sandbox
+from worker.main import Parts, build
+from workflows.sweep import Sweep
+
+JWT_SECRET = "a-development-secret-for-tests-only"
+
+BRISK = Pacing(
+    http_timeout=2.0,
+    start_to_close=4.0,
+    activity_first_retry=0.05,
+    activity_longest_retry=0.2,
+    saga_retries=(0.3, 0.6, 1.2),
+    polls=(0.5, 1.0, 2.0),
+    absent_apart=0.5,
+)
+"""Production's waits, shortened about a hundredfold; expiry is left at 24 h."""
+
+
+@dataclass(frozen=True)
+class Servers:
+    """What the session runs."""
+
+    superuser_url: Callable[[str], str]
+    owner_url: Callable[[str], str]
+    database_url: Callable[[str], str]
+    temporal_address: str
+    sandbox_url: str
+
+
+class World:
+    """A marketplace's view of Paysaga, and the means to look behind it."""
+
+    def __init__(
+        self, *, settings: Settings, superuser_url: str, sandbox: Sandbox, temporal: Client, http: httpx.AsyncClient
+    ) -> None:
+        self.settings = settings
+        self.superuser_url = superuser_url
+        self.sandbox = sandbox
+        self.temporal = temporal
+        self.http = http
+
+    # ── As a client ──
+
+    def token(self, user: str = "alice", role: str = "customer", **claims: Any) -> str:
+        """A bearer token."""
+        now = int(time.time())
+        claims = {
+            "sub": user, "role": role, "iss": "paysaga", "aud": "paysaga", "iat": now, "exp": now + 600
+        } | claims  # fmt: skip
+        return jwt.encode(claims, JWT_SECRET, algorithm="HS256")
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        user: str = "alice",
+        role: str = "customer",
+        key: str | None = None,
+        content: bytes | None = None,
+    ) -> httpx.Response:
+        """One request; a POST gets a fresh Idempotency-Key unless one is given."""
+        headers = {"Authorization": f"Bearer {self.token(user, role)}"}
+        if method == "POST":
+            headers["Idempotency-Key"] = key or str(uuid.uuid4())
+        if content is not None:
+            return await self.http.request(method, path, content=content, headers=headers)
+        return await self.http.request(method, path, json=body, headers=headers)
+
+    async def get(self, path: str, *, user: str = "alice", role: str = "customer") -> Any:
+        """A read that must succeed."""
+        answer = await self.call("GET", path, user=user, role=role)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    async def deposit(
+        self, amount: int = 20_000, currency: str = "usd", *, user: str = "alice", key: str | None = None, **more: Any
+    ) -> httpx.Response:
+        """`POST /v1/deposits`."""
+        return await self.call(
+            "POST", "/v1/deposits", {"amount": amount, "currency": currency} | more, user=user, key=key
+        )
+
+    async def accepted_deposit(self, amount: int = 20_000, currency: str = "usd", **more: Any) -> dict[str, Any]:
+        """A deposit that was answered 201."""
+        answer = await self.deposit(amount, currency, **more)
+        assert answer.status_code == 201, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    async def operation(self, operation_id: str) -> dict[str, Any]:
+        """`GET /v1/operations/{id}` as an admin."""
+        found: dict[str, Any] = await self.get(f"/v1/operations/{operation_id}", user="root", role="admin")
+        return found
+
+    async def until(
+        self, operation_id: str, reached: Callable[[dict[str, Any]], bool], *, within: float = 20
+    ) -> dict[str, Any]:
+        """The operation, once `reached` holds of it."""
+        deadline = time.monotonic() + within
+        while not reached(operation := await self.operation(operation_id)):
+            assert time.monotonic() < deadline, f"still {operation}"
+            await asyncio.sleep(0.05)
+        return operation
+
+    async def closed(self, operation_id: str, *, within: float = 20) -> dict[str, Any]:
+        """The operation, once its saga has ended."""
+        return await self.until(operation_id, lambda operation: operation["closed_at"] is not None, within=within)
+
+    async def available(self, user: str = "alice", currency: str = "usd") -> int:
+        """What the user's wallet holds, in minor units; 0 without a wallet."""
+        wallets = await self.get("/v1/wallets", user=user)
+        return sum(wallet["available"] for wallet in wallets if wallet["currency"] == currency)
+
+    # ── Behind it ──
+
+    async def sql(self, query: str, *arguments: Any) -> list[asyncpg.Record]:
+        """A query as superuser."""
+        connection = await asyncpg.connect(self.superuser_url)
+        try:
+            return list(await connection.fetch(query, *arguments))
+        finally:
+            await connection.close()
+
+    def workflow(self, workflow_id: str) -> WorkflowHandle[Any, Any]:
+        """The handle of a saga or follow-up."""
+        return self.temporal.get_workflow_handle(workflow_id)
+
+    async def sweep(self) -> dict[str, int]:
+        """One sweep now, as the Schedule would start it."""
+        return await self.temporal.execute_workflow(
+            Sweep.run,
+            self.settings.pacing,
+            id=f"sweep-{uuid.uuid4()}",
+            task_queue=self.settings.task_queue,
+        )
+
+
+def settings_for(servers: Servers, database: str, port: int, key: str, *, pacing: Pacing = BRISK) -> Settings:
+    """What one test's processes are told."""
+    return Settings(
+        database_url=SecretStr(servers.database_url(database)),
+        temporal_address=servers.temporal_address,
+        stripe_secret_key=SecretStr(key),
+        stripe_api_base=servers.sandbox_url,
+        task_queue=f"tq-{database}",
+        jwt_secret=SecretStr(JWT_SECRET),
+        api_port=port,
+        pacing=pacing,
+        answer_within=5.0,
+        sweep_older_than=0.0,
+    )
+
+
+@asynccontextmanager
+async def open_world(
+    servers: Servers,
+    *,
+    pacing: Pacing = BRISK,
+    worker: bool = True,
+    api: bool = True,
+    wrap_temporal: Callable[[Client], Client] = lambda client: client,
+    **changed: Any,
+) -> AsyncIterator[World]:
+    """A fresh world; with `worker` and `api` in this process unless the test runs its own."""
+    name = f"t_{secrets.token_hex(6)}"
+    async with AsyncExitStack() as stack:
+        admin = await asyncpg.connect(servers.superuser_url("postgres"))
+        stack.push_async_callback(admin.close)
+        await admin.execute(f"CREATE DATABASE {name} TEMPLATE paysaga_template")
+        stack.push_async_callback(admin.execute, f"DROP DATABASE {name} WITH (FORCE)")
+        sandbox = Sandbox(servers.sandbox_url, f"sk_test_{name}")
+        stack.push_async_callback(sandbox.close)
+        port = free_port()
+        hooks = f"http://127.0.0.1:{port}/v1/webhooks/stripe"
+        secret = await sandbox.register_webhook(hooks, connect=False)
+        connect_secret = await sandbox.register_webhook(f"{hooks}/connect", connect=True)
+        settings = settings_for(servers, name, port, sandbox.key, pacing=pacing).model_copy(
+            update={
+                "stripe_webhook_secrets": (SecretStr(secret),),
+                "stripe_connect_webhook_secrets": (SecretStr(connect_secret),),
+                **changed,
+            }
+        )
+        temporal = wrap_temporal(await connect(settings))
+        database = await stack.enter_async_context(
+            open_database(settings.database_url.get_secret_value(), pool_size=settings.database_pool)
+        )
+        stripe = await stack.enter_async_context(
+            open_client(sandbox.key, base=servers.sandbox_url, timeout=settings.pacing.http_timeout)
+        )
+        if worker:
+            await stack.enter_async_context(build(Parts(settings, temporal, database, stripe)))
+        if api:
+            await stack.enter_async_context(serve_api(settings, database, temporal, stripe))
+        http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30)
+        stack.push_async_callback(http.aclose)
+        yield World(
+            settings=settings,
+            superuser_url=servers.superuser_url(name),
+            sandbox=sandbox,
+            temporal=temporal,
+            http=http,
+        )
+
+
+@asynccontextmanager
+async def serve_api(
+    settings: Settings, database: Database, temporal: Client, stripe: StripeClient
+) -> AsyncIterator[None]:
+    """The API in this process, on its real port."""
+    config = uvicorn.Config(
+        create_app(settings, database, temporal, stripe),
+        port=settings.api_port,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=2,
+    )
+    server = _Server(config)
+    task = asyncio.create_task(server.serve())
+    await until(lambda: _started(server), within=10)
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await task
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: the test's process keeps its own."""
+
+    def install_signal_handlers(self) -> None:
+        return
+
+
+async def _started(server: uvicorn.Server) -> bool:
+    return server.started
+
+
+async def until(condition: Callable[[], Awaitable[bool]], *, within: float) -> None:
+    """Wait until `condition` holds, for at most `within` seconds."""
+    deadline = time.monotonic() + within
+    while not await condition():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        await asyncio.sleep(0.02)
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,98 @@
+"""The worker: where the parts are put together and the sagas run."""
+
+import asyncio
+import signal
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+from stripe import StripeClient
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+from activities import logs
+from activities.dispatch import SagaDispatcher
+from activities.ledger import LedgerActivities
+from activities.payments import PaymentActivities
+from activities.retrying import RetryTier
+from activities.stripe_caller import StripeCaller
+from activities.stripe_client import open_client
+from activities.stripe_reads import StripeReads
+from activities.sweeps import SweepActivities
+from activities.temporal_client import connect
+from db.engine import Database, open_database
+from domain.settings import Settings
+from worker.sandboxing import RUNNER
+from workflows.deposit import Deposit
+from workflows.followup import FollowUp
+from workflows.sweep import SnapshotBalances, Sweep
+
+WORKFLOWS = (Deposit, FollowUp, Sweep, SnapshotBalances)
+"""Every workflow there is."""
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a worker works with."""
+
+    settings: Settings
+    temporal: Client
+    database: Database
+    stripe: StripeClient
+
+
+def build(parts: Parts) -> Worker:
+    """A worker of every workflow and activity."""
+    settings, pacing = parts.settings, parts.settings.pacing
+    caller = StripeCaller(parts.database, parts.stripe, absent_apart=pacing.absent_apart)
+    payments = PaymentActivities(parts.database, caller, StripeReads(parts.stripe))
+    ledger = LedgerActivities(parts.database)
+    dispatcher = SagaDispatcher(parts.temporal, task_queue=settings.task_queue, pacing=pacing)
+    sweeps = SweepActivities(parts.database, dispatcher, older_than=settings.sweep_older_than)
+    return Worker(
+        parts.temporal,
+        task_queue=settings.task_queue,
+        workflows=WORKFLOWS,
+        activities=[
+            payments.create_customer,
+            payments.create_payment_intent,
+            payments.cancel_payment_intent,
+            payments.observe_payment,
+            ledger.record_status,
+            ledger.credit_deposit,
+            ledger.book_stripe_fee,
+            ledger.note_trouble,
+            ledger.clear_trouble,
+            ledger.record_operator_action,
+            sweeps.start_accepted_operations,
+            sweeps.deliver_unprocessed_events,
+            sweeps.deliver_unanswered_verbs,
+            sweeps.snapshot_platform_balances,
+        ],
+        workflow_runner=RUNNER,
+        interceptors=[RetryTier(pacing)],
+        graceful_shutdown_timeout=timedelta(seconds=5),
+    )
+
+
+async def serve(settings: Settings) -> None:
+    """Work until SIGINT or SIGTERM; then finish what is running, for at most 5 s."""
+    logs.configure()
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    temporal = await connect(settings)
+    async with (
+        open_database(settings.database_url.get_secret_value(), pool_size=settings.database_pool) as database,
+        open_client(
+            settings.stripe_secret_key.get_secret_value(),
+            base=settings.stripe_api_base,
+            timeout=settings.pacing.http_timeout,
+        ) as stripe,
+    ):
+        await database.require_mode(settings.mode)
+        async with build(Parts(settings, temporal, database, stripe)):
+            log.info("worker ready", task_queue=settings.task_queue, mode=settings.mode)
+            await stop.wait()

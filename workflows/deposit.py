@@ -1,0 +1,136 @@
+"""The deposit: money from a customer's card into their wallet.
+
+    requested ──▶ awaiting_payment ──▶ processing ──▶ succeeded ──(Stripe's fee booked)──▶ closed
+        │                │                 │
+        │                ├──▶ expired ◀────┤      not paid in time
+        │                ├──▶ canceled ◀───┘      the customer called it off in time
+        └──▶ failed ◀────┘                        Stripe refused, or the card was declined at once
+
+The point of no return is `succeeded`. Before it, whatever speaks against the deposit waits for Stripe's own word: the
+PaymentIntent is canceled, and if the payment was faster than that, it counts.
+"""
+
+from datetime import timedelta
+
+from temporalio import workflow
+from temporalio.exceptions import ApplicationError
+
+from activities.ledger import FeeBooking, LedgerActivities, StatusChange
+from activities.payments import PaymentActivities
+from domain.operations import Failure, OperationRef, SagaInput
+from domain.payments import Payment
+from domain.statuses import DepositStatus, is_terminal, too_late_to_cancel
+from workflows.saga import Saga, StepRefused
+
+
+@workflow.defn(name="Deposit")
+class Deposit(Saga):
+    """The saga of one deposit; its workflow id is the operation's id."""
+
+    @workflow.init
+    def __init__(self, input: SagaInput) -> None:
+        super().__init__(input, DepositStatus.REQUESTED)
+        self._deadline = workflow.now() + timedelta(seconds=input.pacing.payment_expiry)
+
+    @workflow.run
+    async def run(self, input: SagaInput) -> str:
+        """The deposit's terminal status."""
+        return await self.follow_through(self._story())
+
+    @workflow.update
+    async def cancel(self) -> str:
+        """Call the deposit off. Answers once its end is certain; refused if the payment was faster."""
+        self.cancel_requested = True
+        await workflow.wait_condition(lambda: is_terminal(DepositStatus(self.status)))
+        self._cancel_in_time()
+        return self.status
+
+    @cancel.validator
+    def _cancel_in_time(self) -> None:
+        status = DepositStatus(self.status)
+        if is_terminal(status) and status is not DepositStatus.CANCELED:
+            refusal = too_late_to_cancel(status)
+            raise ApplicationError(refusal.detail, type=refusal.code, non_retryable=True)
+
+    async def _story(self) -> str:
+        try:
+            payment = await self._ask_for_payment()
+        except StepRefused as refusal:
+            return await self._end(DepositStatus.FAILED, refusal.failure)
+        decline = payment.decline if payment.lacks_card else None
+        payment = await self._outcome(payment, decline)
+        if payment.canceled:
+            return await self._end(self._ending(decline) or DepositStatus.CANCELED, decline)
+        await self.step(LedgerActivities.credit_deposit, self.ref, summary="credit the wallet")
+        self.show(DepositStatus.SUCCEEDED, waiting_for="Stripe's fee for the charge")
+        self.answered = True
+        await self._book_stripe_fee(payment)
+        return self.status
+
+    async def _ask_for_payment(self) -> Payment:
+        await self.step(PaymentActivities.create_customer, self.ref, summary="make sure Stripe knows the customer")
+        return await self.step(PaymentActivities.create_payment_intent, self.ref, summary="ask for the payment")
+
+    async def _outcome(self, payment: Payment, decline: Failure | None) -> Payment:
+        """Follow the payment until it has succeeded or can no longer."""
+        polls = 0
+        while payment.open:
+            if self._ending(decline) is not None and not payment.processing:
+                payment = await self.step(
+                    PaymentActivities.cancel_payment_intent, self.ref, summary="call the payment off"
+                )
+                if not payment.open:
+                    break
+            await self._wait_in_sight(payment)
+            # While it is processing nothing can be called off, so only Stripe's word ends that wait.
+            stop = None if payment.processing else self._canceling
+            events = await self.hear_from_stripe(polls, or_when=stop, before=self._deadline)
+            payment = await self._look(events)
+            polls += 1
+        return payment
+
+    def _canceling(self) -> bool:
+        return self.cancel_requested
+
+    def _ending(self, decline: Failure | None) -> DepositStatus | None:
+        """What the deposit must end as, unless the payment is faster."""
+        if decline is not None:
+            return DepositStatus.FAILED
+        if self.cancel_requested:
+            return DepositStatus.CANCELED
+        return DepositStatus.EXPIRED if workflow.now() >= self._deadline else None
+
+    async def _wait_in_sight(self, payment: Payment) -> None:
+        """Let the customer see what the payment waits for."""
+        status = DepositStatus.PROCESSING if payment.processing else DepositStatus.AWAITING_PAYMENT
+        if self.status in (status, DepositStatus.PROCESSING):
+            return
+        change = StatusChange(operation_id=self.ref.operation_id, status=status, details={"payment_intent": payment.id})
+        await self.step(LedgerActivities.record_status, change, summary=f"record {status}")
+        self.show(status, payment_intent=payment.id, waiting_for="the customer's payment")
+        self.answered = True
+
+    async def _look(self, events: tuple[str, ...]) -> Payment:
+        ref = OperationRef(operation_id=self.ref.operation_id, event_ids=events)
+        return await self.step(PaymentActivities.observe_payment, ref, summary="ask Stripe how the payment stands")
+
+    async def _book_stripe_fee(self, payment: Payment) -> None:
+        """Stripe tells its fee some time after the payment has succeeded; the wallet does not wait for that."""
+        polls = 0
+        while payment.fee is None:
+            events = await self.hear_from_stripe(polls)
+            payment = await self._look(events)
+            polls += 1
+        booking = FeeBooking(operation_id=self.ref.operation_id, fee=payment.fee)
+        await self.step(LedgerActivities.book_stripe_fee, booking, summary="book Stripe's fee")
+
+    async def _end(self, status: DepositStatus, failure: Failure | None = None) -> str:
+        change = StatusChange(
+            operation_id=self.ref.operation_id,
+            status=status,
+            failure=failure if status is DepositStatus.FAILED else None,
+            close=True,
+        )
+        await self.step(LedgerActivities.record_status, change, summary=f"record {status}")
+        self.show(status)
+        return self.status

@@ -1,0 +1,233 @@
+"""What every saga needs beside its story: steps that outlast any outage, hints from Stripe, verbs, visibility.
+
+    step() ── activity tier: seconds ── saga tier: 5 min, 30 min, 2 h ── flagged, every 2 h, for ever
+                 │                          ▲
+                 └── parked ── flagged, waits for the verb `retry`
+
+A step returns its result or raises `StepRefused`; doubt never reaches the story.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, ApplicationError
+
+from activities import outcomes, visibility
+from activities.ledger import LedgerActivities, OperatorAction, Trouble
+from domain.operations import Failure, OperationRef, SagaInput, StripeHint
+from workflows import steps
+
+Owner = TypeVar("Owner")
+Argument = TypeVar("Argument")
+Result = TypeVar("Result")
+
+
+class StepRefused(Exception):
+    """A step has certainly not happened; `failure` says why."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.detail)
+        self.failure = failure
+
+
+class Retry(BaseModel):
+    """An operator's wish to go on at once: who, and why."""
+
+    model_config = ConfigDict(frozen=True)
+
+    actor: str
+    reason: str
+
+
+class Saga:
+    """The machinery of one running saga. Its story is the subclass's."""
+
+    def __init__(self, input: SagaInput, status: str) -> None:
+        self.ref = OperationRef(operation_id=input.operation_id)
+        self.pacing = input.pacing
+        self.status = status
+        self.answered = False
+        self._mailbox: list[StripeHint] = []
+        self._woken = False
+        self.cancel_requested = False
+        self._trouble: Trouble | None = None
+        self._facts: dict[str, str] = {}
+
+    # ── What may come from outside, at any time, even before `run` begins ──
+
+    @workflow.signal
+    def stripe_event(self, hint: StripeHint) -> None:
+        """Stripe says that something happened."""
+        self._mailbox.append(hint)
+
+    @workflow.update
+    async def first_answer(self) -> str:
+        """Wait for the status that the client's first request is answered with."""
+        await workflow.wait_condition(lambda: self.answered)
+        return self.status
+
+    @workflow.update
+    async def retry(self, wish: Retry) -> str:
+        """An operator's verb: do not wait any longer, ask or try again now."""
+        update = workflow.current_update_info()
+        assert update is not None
+        await self._note(
+            LedgerActivities.record_operator_action,
+            OperatorAction(
+                operation_id=self.ref.operation_id,
+                action_id=update.id,
+                verb="retry",
+                actor=wish.actor,
+                reason=wish.reason,
+            ),
+            summary=f"{wish.actor} asks for a retry",
+        )
+        self._woken = True
+        return self.status
+
+    @retry.validator
+    def _retry_has_form(self, wish: Retry) -> None:
+        if not wish.actor.strip() or not wish.reason.strip():
+            raise ApplicationError("A retry needs an actor and a reason.", type="invalid-request", non_retryable=True)
+
+    # ── The story's means ──
+
+    async def follow_through(self, story: Coroutine[Any, Any, Result]) -> Result:
+        """Run `story` to its end, whatever happens to the workflow.
+
+        Temporal's cancel arrives as a CancelledError at whatever is awaited. Taken there, it would end a step whose
+        outcome is not known; so the story runs apart and only learns that it should be called off.
+        """
+        task = asyncio.ensure_future(story)
+        while not task.done():
+            try:
+                await asyncio.shield(task)
+            except asyncio.CancelledError:
+                self.cancel_requested = True
+        self.answered = True
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        return task.result()
+
+    async def step(
+        self,
+        activity: Callable[[Owner, Argument], Awaitable[Result]],
+        argument: Argument,
+        *,
+        summary: str,
+    ) -> Result:
+        """Do one step, however long it takes. Raises `StepRefused` once it is certain that it has not happened."""
+        tries = 0
+        while True:
+            try:
+                result = await workflow.execute_activity_method(
+                    activity, argument, summary=summary, **steps.activity_tier(self.pacing)
+                )
+            except ActivityError as error:
+                failure, kind = _why(error)
+                if kind == outcomes.REFUSED:
+                    await self._through()
+                    raise StepRefused(failure) from error
+                await self._put_off(failure, parked=kind == outcomes.PARKED, tries=tries, summary=summary)
+                tries += 1
+            else:
+                await self._through()
+                return result
+
+    async def hear_from_stripe(
+        self, polls: int, *, or_when: Callable[[], bool] | None = None, before: datetime | None = None
+    ) -> tuple[str, ...]:
+        """Wait until Stripe signals or it is time to ask, for the `polls`-th time (from 0); no longer than `before`.
+
+        `or_when` ends the wait as well. Returns the ids of the events that came: the step that then looks at the object
+        records them.
+        """
+        wait = self.pacing.poll(polls)
+        if before is not None and before > workflow.now():
+            wait = min(wait, (before - workflow.now()).total_seconds())
+        await _first(
+            lambda: bool(self._mailbox) or self._woken or (or_when is not None and or_when()),
+            within=wait,
+            summary="until it is time to ask Stripe",
+        )
+        self._woken = False
+        hints, self._mailbox = self._mailbox, []
+        return tuple(dict.fromkeys(hint.event_id for hint in hints))
+
+    @property
+    def has_hints(self) -> bool:
+        """Whether Stripe has said something that the story has not looked at."""
+        return bool(self._mailbox)
+
+    def show(self, status: str | None = None, **facts: str) -> None:
+        """Put the saga's status and what is known where an engineer sees it."""
+        self._facts |= facts
+        if status is not None and status != self.status:
+            self.status = status
+            workflow.upsert_search_attributes([visibility.STATUS.value_set(status)])
+        workflow.set_current_details(self._card())
+
+    # ── Trouble ──
+
+    async def _put_off(self, failure: Failure, *, parked: bool, tries: int, summary: str) -> None:
+        flagged = parked or tries >= len(self.pacing.saga_retries)
+        if flagged and not (self._trouble and self._trouble.needs_attention):
+            workflow.upsert_search_attributes([visibility.NEEDS_ATTENTION.value_set(True)])
+        self._trouble = Trouble(
+            operation_id=self.ref.operation_id, failure=failure, needs_attention=flagged, retries=tries + 1
+        )
+        self._facts["stuck at"] = summary
+        self.show()
+        await self._note(LedgerActivities.note_trouble, self._trouble, summary="show what it waits for")
+        wait = None if parked else self.pacing.saga_retry(tries)
+        await _first(lambda: self._woken, within=wait, summary=f"before trying again: {summary}")
+        self._woken = False
+
+    async def _through(self) -> None:
+        if self._trouble is None:
+            return
+        if self._trouble.needs_attention:
+            workflow.upsert_search_attributes([visibility.NEEDS_ATTENTION.value_set(False)])
+        self._trouble = None
+        self._facts.pop("stuck at", None)
+        self.show()
+        await self._note(LedgerActivities.clear_trouble, self.ref, summary="it went through after all")
+
+    async def _note(
+        self, activity: Callable[[Owner, Argument], Awaitable[Result]], argument: Argument, *, summary: str
+    ) -> Result:
+        return await workflow.execute_activity_method(
+            activity, argument, summary=summary, **steps.until_postgres_answers(self.pacing)
+        )
+
+    def _card(self) -> str:
+        lines = [f"**{self.ref.operation_id}** is `{self.status}`", ""]
+        lines += [f"- {name}: {value}" for name, value in self._facts.items()]
+        if self._trouble is not None:
+            lines.append(f"- trouble: {self._trouble.failure.detail} (retries: {self._trouble.retries})")
+            lines.append("- an operator can send the update `retry` with `actor` and `reason` once it is mended")
+        return "\n".join(lines)
+
+
+async def _first(condition: Callable[[], bool], *, within: float | None, summary: str) -> None:
+    """Wait until `condition` holds, or `within` seconds have passed."""
+    try:
+        await workflow.wait_condition(
+            condition, timeout=None if within is None else timedelta(seconds=within), timeout_summary=summary
+        )
+    except TimeoutError:
+        return
+
+
+def _why(error: ActivityError) -> tuple[Failure, str]:
+    """What an activity that did not get through says, and which of `activities.outcomes` it is."""
+    cause = error.cause
+    if not isinstance(cause, ApplicationError):
+        return Failure(code="no-answer", detail="The step's worker did not answer in time."), outcomes.IN_DOUBT
+    kind = cause.type or outcomes.IN_DOUBT
+    if kind in (outcomes.REFUSED, outcomes.PARKED):
+        return Failure.model_validate(cause.details[0]), kind
+    return Failure(code=kind.replace("_", "-"), detail=cause.message), kind
