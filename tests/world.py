@@ -21,6 +21,7 @@ import uvicorn
 from pydantic import SecretStr
 from stripe import StripeClient
 from temporalio.client import Client, WorkflowHandle
+from temporalio.testing import TimeSkipper
 
 from activities.stripe_client import open_client
 from activities.temporal_client import connect
@@ -156,6 +157,18 @@ class World:
     def workflow(self, workflow_id: str) -> WorkflowHandle[Any, Any]:
         """The handle of a saga or follow-up."""
         return self.temporal.get_workflow_handle(workflow_id)
+
+    async def events_of(self, workflow_id: str) -> list[Any]:
+        """A workflow's history."""
+        return [event async for event in self.workflow(workflow_id).fetch_history_events()]
+
+    async def skip(self, seconds: float, *operation_ids: str) -> None:
+        """Let time pass: on Stripe's clock, on the database's, and in these sagas, whose waits end early."""
+        await self.sandbox.control("POST", "clock/advance", seconds=seconds)
+        await self.sql(f"UPDATE deployment SET clock_offset = clock_offset + interval '{seconds} seconds'")
+        skipper = TimeSkipper(self.temporal)
+        for operation_id in operation_ids:
+            await skipper.fast_forward(self.workflow(operation_id), seconds)
 
     async def sweep(self) -> dict[str, int]:
         """One sweep now, as the Schedule would start it."""

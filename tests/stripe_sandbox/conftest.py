@@ -26,7 +26,7 @@ class Account:
     def __init__(self, url: str, key: str) -> None:
         self.url = url
         self.key = key
-        self._sdk_http = stripe.HTTPXClient(timeout=20)
+        self._sdk_http: Any = stripe.HTTPXClient(timeout=20)
         self.client = stripe.StripeClient(
             key,
             base_addresses={"api": url},

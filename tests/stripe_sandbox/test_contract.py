@@ -10,6 +10,11 @@ import stripe
 from tests.stripe_sandbox.conftest import Account, card_payment
 
 
+def _error(error: Any) -> Any:
+    """The error object of the answer."""
+    return error.error
+
+
 def _intent_of(error: Any) -> Any:
     """The PaymentIntent that an error carries."""
     return error.error.payment_intent
@@ -72,7 +77,7 @@ class TestRequests:
     async def test_an_account_that_is_not_connected_is_refused(self, stripe_account: Account) -> None:
         with pytest.raises(stripe.PermissionError) as caught:
             await stripe_account.v1.customers.list_async({}, {"stripe_account": "acct_doesNotExist"})
-        assert (caught.value.http_status, caught.value.code) == (403, "account_invalid")
+        assert (caught.value.http_status, _error(caught.value).code) == (403, "account_invalid")
 
 
 class TestIdempotency:
