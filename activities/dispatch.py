@@ -6,6 +6,7 @@ themselves see to it that nothing happens twice.
 
 import asyncio
 import contextlib
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -47,6 +48,15 @@ class NoSaga(Exception):
     """No saga of this id is running."""
 
 
+@contextlib.contextmanager
+def _reaching() -> Iterator[None]:
+    """A client that never was connected says so by a bare `RuntimeError`; here it is an `RPCError` like any other."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise RPCError(str(error), RPCStatusCode.UNAVAILABLE, b"") from error
+
+
 class SagaDispatcher:
     """`pacing` is what newly started sagas are given."""
 
@@ -71,13 +81,14 @@ class SagaDispatcher:
             search_attributes=self._attributes(operation),
         )
         try:
-            await self._client.execute_update_with_start_workflow(
-                "first_answer",
-                id="first-answer",
-                start_workflow_operation=start,
-                result_type=str,
-                rpc_timeout=timedelta(seconds=within),
-            )
+            with _reaching():
+                await self._client.execute_update_with_start_workflow(
+                    "first_answer",
+                    id="first-answer",
+                    start_workflow_operation=start,
+                    result_type=str,
+                    rpc_timeout=timedelta(seconds=within),
+                )
         except WorkflowAlreadyStartedError:
             return True  # It ran, and is over: its answer is on the operation's row.
         except (RPCError, WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError) as error:
@@ -91,15 +102,16 @@ class SagaDispatcher:
     async def start(self, operation: sa.RowMapping) -> None:
         """Start the operation's saga unless it is running or has run. Raises `RPCError` if Temporal is away."""
         try:
-            await self._client.start_workflow(
-                OperationKind(operation["kind"]).workflow,
-                self._input(operation),
-                id=operation["id"],
-                task_queue=self._task_queue,
-                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-                search_attributes=self._attributes(operation),
-            )
+            with _reaching():
+                await self._client.start_workflow(
+                    OperationKind(operation["kind"]).workflow,
+                    self._input(operation),
+                    id=operation["id"],
+                    task_queue=self._task_queue,
+                    id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                    id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                    search_attributes=self._attributes(operation),
+                )
         except WorkflowAlreadyStartedError:
             log.info("saga has run", operation_id=operation["id"])
 
@@ -111,23 +123,25 @@ class SagaDispatcher:
         """
         if operation["closed_at"] is None:
             try:
-                await self._client.get_workflow_handle(operation["id"]).signal("stripe_event", hint)
+                with _reaching():
+                    await self._client.get_workflow_handle(operation["id"]).signal("stripe_event", hint)
             except RPCError as error:
                 if error.status is RPCStatusCode.NOT_FOUND:
                     raise NoSaga(operation["id"]) from error
                 raise
             return
-        await self._client.start_workflow(
-            FOLLOW_UP_WORKFLOW,
-            self._input(operation),
-            id=followup_id(operation["id"]),
-            task_queue=self._task_queue,
-            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-            search_attributes=self._attributes(operation),
-            start_signal="stripe_event",
-            start_signal_args=[hint],
-        )
+        with _reaching():
+            await self._client.start_workflow(
+                FOLLOW_UP_WORKFLOW,
+                self._input(operation),
+                id=followup_id(operation["id"]),
+                task_queue=self._task_queue,
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+                search_attributes=self._attributes(operation),
+                start_signal="stripe_event",
+                start_signal_args=[hint],
+            )
 
     async def verb(self, operation_id: str, verb: str, *, update_id: str, within: float) -> None:
         """Ask the saga for `verb` (its update's name) and wait until it is done.
@@ -136,9 +150,10 @@ class SagaDispatcher:
         Temporal is away: asking again with the same `update_id` then finds out.
         """
         try:
-            await self._client.get_workflow_handle(operation_id).execute_update(
-                verb, id=update_id, rpc_timeout=timedelta(seconds=within)
-            )
+            with _reaching():
+                await self._client.get_workflow_handle(operation_id).execute_update(
+                    verb, id=update_id, rpc_timeout=timedelta(seconds=within)
+                )
         except WorkflowUpdateFailedError as error:
             cause = error.cause
             if isinstance(cause, ApplicationError) and cause.type is not None:

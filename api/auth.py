@@ -7,16 +7,22 @@ from typing import Annotated
 import jwt
 import sqlalchemy as sa
 from fastapi import Depends, Request
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security import HTTPBearer
+from pydantic import AfterValidator
 
 from api.services import Services, services
-from domain.errors import Forbidden, NotFound, Unauthenticated
+from domain.errors import Forbidden, InvalidField, NotFound, Unauthenticated
 from domain.settings import Settings
 
 ASYMMETRIC = ["RS256", "ES256", "EdDSA"]
 """The algorithms of a configured public key. The token never chooses between this list and a shared secret."""
 
-_scheme = HTTPBearer(auto_error=False, description="A JWT with `sub`, `role`, `iss`, `aud`, `iat` and `exp`.")
+_scheme = HTTPBearer(
+    auto_error=False,
+    bearerFormat="JWT",
+    description="A JWT with `sub` (the user), `role` (customer, contractor, admin or service), `iss`, `aud`, `iat` and"
+    " `exp`. No token, or one that proves nothing, is answered 401.",
+)
 
 
 class Role(StrEnum):
@@ -50,6 +56,14 @@ class Caller:
             raise NotFound(f"There is no such {what}.")
         return row
 
+    def whose(self, user_id: str | None) -> str | None:
+        """Whose things to list, if `user_id` is asked for; None for everybody's. Raises `InvalidField`."""
+        if self.sees_all:
+            return user_id
+        if user_id not in (None, self.id):
+            raise InvalidField("user_id", "Only an admin or a service may name a user.", remedy="Leave user_id out.")
+        return self.id
+
 
 def authenticate(settings: Settings, token: str) -> Caller:
     """Whoever `token` proves. Raises `Unauthenticated`."""
@@ -67,19 +81,46 @@ def authenticate(settings: Settings, token: str) -> Caller:
             audience=settings.jwt_audience,
             options={"require": ["sub", "role", "iss", "aud", "iat", "exp"]},
         )
-        role = Role(claims["role"])
-    except (jwt.InvalidTokenError, ValueError) as error:
-        raise Unauthenticated(f"The token is not valid: {error}") from error
-    if not 1 <= len(claims["sub"]) <= 255 or not claims["sub"].isprintable():
+    except jwt.InvalidTokenError as error:
+        raise Unauthenticated(f"The token is not valid: {error}.") from error
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        # The library lets a few through: a header nested thousands deep, an expiry beyond every calendar.
+        raise Unauthenticated("The token cannot be read.") from error
+    if claims["role"] not in list(Role):
+        raise Unauthenticated(f"The token's role is none of {', '.join(Role)}.")
+    if not is_user_id(claims["sub"]):
         raise Unauthenticated("The token's subject is not 1 to 255 printable characters.")
-    return Caller(claims["sub"], role)
+    return Caller(claims["sub"], Role(claims["role"]))
 
 
-async def _caller(request: Request, bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_scheme)]) -> Caller:
+def is_user_id(text: str) -> bool:
+    """Whether `text` can be the marketplace's id of a user."""
+    return 1 <= len(text) <= 255 and text.isprintable()
+
+
+def _user_id(text: str | None) -> str | None:
+    if text is not None and not is_user_id(text):
+        raise ValueError("a user's id is 1 to 255 printable characters")
+    return text
+
+
+AnyUserId = Annotated[str | None, AfterValidator(_user_id)]
+"""A field or query parameter that names a user, or nobody."""
+
+
+async def identify(request: Request) -> Caller:
+    """Whoever the request's token proves. Raises `Unauthenticated`."""
     held: Services = services(request)
+    bearer = await _scheme(request)
     if bearer is None:
         raise Unauthenticated("The request carries no bearer token.")
     return authenticate(held.settings, bearer.credentials)
+
+
+async def _caller(request: Request, _: Annotated[object, Depends(_scheme)]) -> Caller:
+    found = request.state.caller  # The route has identified them before anything else was read.
+    assert isinstance(found, Caller)
+    return found
 
 
 AnyCaller = Annotated[Caller, Depends(_caller)]
@@ -88,7 +129,7 @@ AnyCaller = Annotated[Caller, Depends(_caller)]
 
 async def _payer(caller: AnyCaller) -> Caller:
     if caller.role not in (Role.CUSTOMER, Role.SERVICE):
-        raise Forbidden(f"A {caller.role} cannot deposit.", remedy="Ask with a customer's or a service's token.")
+        raise Forbidden(f"A caller of role {caller.role} cannot deposit.")
     return caller
 
 

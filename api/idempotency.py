@@ -21,15 +21,21 @@ async def _asked(
     request: Request,
     caller: AnyCaller,
     idempotency_key: Annotated[
-        str | None, Header(description="1 to 255 visible ASCII characters; the same for each retry.")
+        str | None,
+        Header(
+            description="1 to 255 visible ASCII characters: a fresh UUID for each new intent, the same for each retry"
+            " of it. Kept for good.",
+            examples=["1f0c3f0e-6b0f-4c53-8a3e-0e6f2b7c9d11"],
+        ),
     ] = None,
 ) -> Asked:
     if idempotency_key is None:
-        raise IdempotencyKeyMissing("Every POST needs an Idempotency-Key.")
+        raise IdempotencyKeyMissing("The request has no Idempotency-Key.")
+    if len(request.headers.getlist("idempotency-key")) > 1:
+        raise IdempotencyKeyMalformed("The request has more than one Idempotency-Key.")
     if not _KEY.fullmatch(idempotency_key):
         raise IdempotencyKeyMalformed("The Idempotency-Key is empty, too long or not visible ASCII.")
-    body = await request.body()
-    canonical = json.dumps(json.loads(body) if body else None, sort_keys=True, separators=(",", ":"))
+    canonical = json.dumps(await request.json(), sort_keys=True, separators=(",", ":"))
     said = "\n".join([VERSION, request.method, request.url.path, canonical])
     return Asked(caller=caller.id, key=idempotency_key, fingerprint=hashlib.sha256(said.encode()).hexdigest())
 

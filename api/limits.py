@@ -19,10 +19,9 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        refused = respond(BodyTooLarge(f"The body is larger than {LARGEST_BODY} bytes."))
         declared = dict(scope["headers"]).get(b"content-length", b"0")
         if declared.isdigit() and int(declared) > LARGEST_BODY:
-            await refused(scope, receive, send)
+            await _refuse(scope, receive, send)
             return
         seen = 0
 
@@ -37,7 +36,11 @@ class BodyLimit:
         try:
             await self._app(scope, counted, send)
         except _TooLarge:
-            await refused(scope, receive, send)
+            await _refuse(scope, receive, send)
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
+    await respond(BodyTooLarge(f"The body is larger than {LARGEST_BODY} bytes."))(scope, receive, send)
 
 
 class _TooLarge(BaseException):

@@ -19,7 +19,10 @@ class Page(BaseModel, Generic[Item]):
     """One page. `next_cursor` is null on the last."""
 
     data: list[Item]
-    next_cursor: str | None = Field(description="Send as `cursor` to get the next page.")
+    next_cursor: str | None = Field(
+        description="Send as `cursor` to get the next page.",
+        examples=["WyJkZXBfMDZqazB6ZjlxOHN3ZHQ3eTRwM3ZtMWIycXIiXQ"],
+    )
 
 
 def encode(position: list[int | str]) -> str:
@@ -35,8 +38,14 @@ def decode(cursor: str | None, *types: type) -> list[int | str] | None:
         position = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
     except ValueError:
         position = None
-    if not isinstance(position, list) or [type(part) for part in position] != list(types):
-        raise InvalidField("cursor", "This is not a cursor that we gave out.", remedy="Start again without a cursor.")
-    if any(type(part) is int and not 0 <= part < 2**63 for part in position):
+    if (
+        not isinstance(position, list)
+        or [type(part) for part in position] != list(types)
+        or not all(_plausible(part) for part in position)
+    ):
         raise InvalidField("cursor", "This is not a cursor that we gave out.", remedy="Start again without a cursor.")
     return position
+
+
+def _plausible(part: int | str) -> bool:
+    return 0 <= part < 2**63 if isinstance(part, int) else part.isascii() and part.isprintable()

@@ -2,17 +2,20 @@
 
 from typing import Any
 
+import asyncpg
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
 from domain import errors
 from domain.operations import Failure
+
+MEDIA_TYPE = "application/problem+json"
 
 TYPE_BASE = "https://paysaga.dev/problems/"
 """A problem's `type` is this and its code: a name, not necessarily a page."""
@@ -42,6 +45,12 @@ STATUS: dict[type[errors.PaysagaError], int] = {
 }
 """The HTTP status of each refusal that a client can meet."""
 
+DATABASE_LOST = (DBAPIError, PoolTimeout, OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+"""What says that Postgres could not be asked, or that what became of a commit is unknown."""
+
+MOST_FIELDS = 20
+"""Of a form's errors, as many are told."""
+
 BY_CODE = {refusal.code: refusal for refusal in STATUS}
 
 
@@ -55,39 +64,29 @@ class FieldError(BaseModel):
 class Problem(BaseModel):
     """RFC 9457, with what to do about it."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {
-                "type": f"{TYPE_BASE}idempotency-key-missing",
-                "title": "Idempotency-Key is missing",
-                "status": 400,
-                "detail": "Every POST needs an Idempotency-Key.",
-                "remedy": errors.IdempotencyKeyMissing.remedy,
-            }
-        }
-    )
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    remedy: str
+    type: str = Field(description="Stable: what a client's code may tell problems apart by.")
+    title: str = Field(description="What `type` means, for people.")
+    status: int = Field(description="The HTTP status.")
+    detail: str = Field(description="What is wrong with this request.")
+    remedy: str = Field(description="What to do about it.")
     operation_id: str | None = Field(default=None, description="The operation that was refused, if one was made.")
     decline_code: str | None = Field(default=None, description="The card network's reason.")
-    errors: list[FieldError] | None = Field(default=None, description="The fields that are wrong.")
+    errors: list[FieldError] | None = Field(
+        default=None, description=f"The fields that are wrong, {MOST_FIELDS} of them."
+    )
 
 
 class ProblemResponse(JSONResponse):
     """A problem as it goes over the wire."""
 
-    media_type = "application/problem+json"
+    media_type = MEDIA_TYPE
 
 
 def respond(error: errors.PaysagaError, **more: Any) -> ProblemResponse:
     """The answer for `error`."""
     status = STATUS[type(error)]
     if isinstance(error, errors.InvalidField):
-        more["errors"] = [{"field": error.field, "detail": error.detail}]
+        more = {"errors": [{"field": error.field, "detail": error.detail}]} | more
     problem = Problem(
         type=f"{TYPE_BASE}{error.code}",
         title=error.title,
@@ -111,30 +110,69 @@ def refusal(failure: dict[str, Any], operation_id: str) -> ProblemResponse:
     return respond(error, operation_id=operation_id, decline_code=kept.decline_code)
 
 
+OF_ANY_CALLER = (errors.Unauthenticated, errors.Unavailable)
+"""What any route that takes a token may answer."""
+
+OF_ANY_BODY = (errors.MalformedRequest, errors.BodyTooLarge, errors.InvalidField)
+"""What any route that takes a body may answer."""
+
+OF_ANY_POST = (
+    *OF_ANY_BODY,
+    errors.IdempotencyKeyMissing,
+    errors.IdempotencyKeyMalformed,
+    errors.IdempotencyKeyReused,
+    *OF_ANY_CALLER,
+)
+"""What any route that takes an Idempotency-Key may answer."""
+
+
 def described(*refusals: type[errors.PaysagaError]) -> dict[int | str, dict[str, Any]]:
     """What a route's OpenAPI says of these refusals: one example each."""
     responses: dict[int | str, dict[str, Any]] = {}
     for one in refusals:
-        status = STATUS[one]
-        described = responses.setdefault(
-            status, {"model": Problem, "description": one.title, "content": {"application/problem+json": {}}}
-        )
-        examples = described["content"]["application/problem+json"].setdefault("examples", {})
-        examples[one.code] = {
-            "summary": one.title,
-            "value": {
-                "type": f"{TYPE_BASE}{one.code}",
-                "title": one.title,
-                "status": status,
-                "detail": (one.__doc__ or one.title).splitlines()[0],
-                "remedy": one.remedy,
+        example = _example(one)
+        said = responses.setdefault(
+            example["status"],
+            {
+                "description": one.title,
+                "headers": _HEADERS.get(example["status"], {}),
+                "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": {}}},
             },
-        }
+        )
+        said["content"][MEDIA_TYPE]["examples"][one.code] = {"summary": one.title, "value": example}
+        said["description"] = "; ".join(told["summary"] for told in said["content"][MEDIA_TYPE]["examples"].values())
     return responses
 
 
+_HEADERS: dict[int, dict[str, Any]] = {
+    401: {"WWW-Authenticate": {"description": "`Bearer`", "schema": {"type": "string"}}},
+    503: {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}},
+}
+
+
+def _example(refused: type[errors.PaysagaError]) -> dict[str, Any]:
+    """A problem as a client may meet it."""
+    more: dict[str, Any] = {}
+    detail = (refused.__doc__ or refused.title).splitlines()[0]
+    if refused is errors.InvalidField:
+        detail = "currency: 'xyz' is not a currency that wallets are held in."
+        more["errors"] = [{"field": "currency", "detail": "'xyz' is not a currency that wallets are held in."}]
+    if issubclass(refused, (errors.StateRefusal, errors.PaymentRefused)):
+        more["operation_id"] = "dep_06jk0zf9q8swdt7y4p3vm1b2qr"
+    if refused is errors.CardDeclined:
+        more["decline_code"] = "insufficient_funds"
+    return {
+        "type": f"{TYPE_BASE}{refused.code}",
+        "title": refused.title,
+        "status": STATUS[refused],
+        "detail": detail,
+        "remedy": refused.remedy,
+        **more,
+    }
+
+
 def install(app: FastAPI) -> None:
-    """Answer every error as a problem; nothing leaves as a bare 500."""
+    """Answer every error as a problem. What is not expected here is `api.edge.LastResort`'s."""
 
     @app.exception_handler(errors.PaysagaError)
     async def paysaga_error(_: Request, error: errors.PaysagaError) -> ProblemResponse:
@@ -142,48 +180,30 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def form_error(_: Request, error: RequestValidationError) -> ProblemResponse:
-        faults = error.errors()
-        if any(fault["type"] == "json_invalid" for fault in faults):
-            return respond(errors.MalformedRequest("The body is not valid JSON."))
-        wrong = [{"field": _field(fault["loc"]), "detail": fault["msg"]} for fault in faults]
-        problem = errors.InvalidField(wrong[0]["field"], "; ".join(f"{one['field']}: {one['detail']}" for one in wrong))
-        answer = respond(problem)
-        content = Problem.model_validate_json(bytes(answer.body)).model_copy(
-            update={"errors": [FieldError.model_validate(one) for one in wrong]}
+        wrong = [{"field": _field(fault["loc"]), "detail": fault["msg"]} for fault in error.errors()[:MOST_FIELDS]]
+        first = wrong[0]["field"]
+        return respond(
+            errors.InvalidField(first, "; ".join(f"{one['field']}: {one['detail']}" for one in wrong)), errors=wrong
         )
-        return ProblemResponse(content.model_dump(exclude_none=True), status_code=answer.status_code)
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> ProblemResponse:
         if error.status_code == 405:
-            return respond(errors.MethodNotAllowed(f"{request.url.path} does not take {request.method}."))
+            refused = respond(errors.MethodNotAllowed(f"{request.url.path} does not take {request.method}."))
+            refused.headers.update(error.headers or {})
+            return refused
         if error.status_code == 404:
             return respond(errors.NotFound(f"There is nothing at {request.url.path}."))
         return respond(errors.MalformedRequest(str(error.detail)))
 
-    @app.exception_handler(PoolTimeout)
-    async def pool_exhausted(_: Request, error: PoolTimeout) -> ProblemResponse:
-        return _unavailable(error, "All connections to the database are busy.")
+    async def database_lost(_: Request, error: Exception) -> ProblemResponse:
+        log.warning("request not taken", error=type(error).__name__)
+        return respond(errors.Unavailable("The database cannot be asked now, or did not say whether it has committed."))
 
-    @app.exception_handler(OSError)
-    async def not_reachable(_: Request, error: OSError) -> ProblemResponse:
-        return _unavailable(error, "The database cannot be reached.")
-
-    @app.exception_handler(DBAPIError)
-    async def database_error(_: Request, error: DBAPIError) -> ProblemResponse:
-        return _unavailable(error, "The database did not take the request, or whether it did is unknown.")
-
-    @app.exception_handler(Exception)
-    async def unexpected(request: Request, error: Exception) -> ProblemResponse:
-        log.exception("unexpected error", path=request.url.path, error=type(error).__name__)
-        return _unavailable(error, "Something unexpected happened; it was logged.")
-
-
-def _unavailable(error: Exception, detail: str) -> ProblemResponse:
-    log.warning("request not taken", error=type(error).__name__, detail=detail)
-    return respond(errors.Unavailable(detail))
+    for lost in DATABASE_LOST:
+        app.add_exception_handler(lost, database_lost)
 
 
 def _field(location: tuple[str | int, ...]) -> str:
     """`('body', 'amount')` as the client wrote it: `amount`."""
-    return ".".join(str(part) for part in location[1:]) or str(location[0])
+    return ".".join(str(part) for part in location[1:])[:100] or str(location[0])

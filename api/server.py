@@ -12,7 +12,9 @@ from activities.stripe_reads import StripeReads
 from activities.temporal_client import connect
 from activities.verbs import Verbs
 from api import problems
+from api.edge import LastResort, NeverCached
 from api.limits import BodyLimit
+from api.openapi import DescribedAPI
 from api.routes import deposits, health, me, operations, wallets, webhooks
 from api.services import Services
 from db.engine import Database, open_database
@@ -20,10 +22,16 @@ from domain.settings import Settings
 
 DESCRIPTION = """Wallets, escrow and payouts for marketplaces.
 
-Every `POST` that makes or changes an operation takes an `Idempotency-Key`: the same key and body always give the same
-operation. Amounts are minor units. Errors are problems (RFC 9457) that say what to do.
+- **Money** is a whole number of minor units with a lower-case ISO 4217 code: `20000` `usd` is 200.00 USD, `20000` `jpy`
+  is 20,000 JPY. Never a fraction, never a string.
+- **Who asks** is a JWT: `Authorization: Bearer …`. What belongs to others does not exist (404).
+- **Repeating is safe.** Every `POST` takes an `Idempotency-Key`. The same key and body always mean the same operation,
+  answered with `Idempotent-Replayed: true`: 201 the first time, 200 when replayed, 202 while Stripe has not answered;
+  a refusal replays its problem. The same key with another request is refused.
+- **Errors** are problems (RFC 9457). `type` is stable, `remedy` says what to do. An error of form writes nothing; a
+  refusal by the state of things leaves a `failed` operation, which the problem names. After a 503 send the same request
+  with the same key again.
 """
-
 
 STRIPE_TIMEOUT = 5.0
 """Seconds that a request waits for Stripe."""
@@ -32,7 +40,7 @@ STRIPE_TIMEOUT = 5.0
 def create_app(settings: Settings, database: Database, temporal: Client, stripe: StripeClient) -> FastAPI:
     """The application. It owns nothing that it is given; whoever made the parts closes them."""
     dispatcher = SagaDispatcher(temporal, task_queue=settings.task_queue, pacing=settings.pacing)
-    app = FastAPI(title="Paysaga", version="1", description=DESCRIPTION, redoc_url=None)
+    app = DescribedAPI(title="Paysaga", version="1", description=DESCRIPTION, redoc_url=None, redirect_slashes=False)
     app.state.services = Services(
         settings=settings,
         database=database,
@@ -42,7 +50,8 @@ def create_app(settings: Settings, database: Database, temporal: Client, stripe:
         stripe=StripeReads(stripe),
     )
     problems.install(app)
-    app.add_middleware(BodyLimit)
+    for middleware in (BodyLimit, LastResort, NeverCached):  # From the inside out.
+        app.add_middleware(middleware)
     v1 = APIRouter(prefix="/v1")
     for module in (deposits, me, wallets, operations, webhooks):
         v1.include_router(module.router)

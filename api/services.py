@@ -1,8 +1,9 @@
 """What the routes work with; built once, by the process that starts."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from fastapi import Request
+from fastapi import Depends, Request
 from temporalio.client import Client
 
 from activities.dispatch import SagaDispatcher
@@ -29,3 +30,7 @@ def services(request: Request) -> Services:
     found = request.app.state.services
     assert isinstance(found, Services)
     return found
+
+
+Held = Annotated[Services, Depends(services)]
+"""The services, as a route's parameter."""

@@ -19,7 +19,7 @@ from db.tables import ledger_accounts, ledger_entries, ledger_transactions, stri
 from domain.accounts import Account, AccountKind
 from domain.errors import InsufficientFunds, PostingMismatch
 from domain.ids import new_id
-from domain.postings import Posting
+from domain.postings import Entry, Posting
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ async def post(
         },
     )
     if inserted.scalar() is None:
-        return await _posted_before(connection, operation_id, step, generation, content)
+        return await _posted_before(connection, operation_id, step, generation, posting, content)
     accounts = await _account_ids(connection, {entry.account for entry in posting.entries})
     # Entries are inserted in the order of their accounts, since each takes its balance's lock: two postings over the
     # same wallets then wait for each other instead of for ever.
@@ -94,12 +94,29 @@ async def post(
 
 
 async def _posted_before(
-    connection: AsyncConnection, operation_id: str, step: str, generation: int, content: str
+    connection: AsyncConnection, operation_id: str, step: str, generation: int, posting: Posting, content: str
 ) -> Posted:
     found = await find(connection, operation_id, step, generation=generation)
     if found is None or found.content != content:
         raise PostingMismatch(f"Step {step} (generation {generation}) of {operation_id} was posted with other content.")
-    return Posted(found.id, found.entry_ids, first_time=False)
+    # They were written in the order of their locks, perhaps from a posting that named them in another order.
+    query = (
+        sa.select(
+            ledger_entries.c.id,
+            ledger_accounts.c.kind,
+            ledger_accounts.c.owner,
+            ledger_accounts.c.currency,
+            ledger_entries.c.amount,
+        )
+        .join(ledger_accounts, ledger_accounts.c.id == ledger_entries.c.account_id)
+        .where(ledger_entries.c.ltx_id == found.id)
+        .order_by(ledger_entries.c.id.desc())
+    )
+    ids: dict[tuple[str, str, str, int], list[int]] = {}
+    for row in await connection.execute(query):
+        ids.setdefault((row.kind, row.owner, row.currency, row.amount), []).append(row.id)
+    entry_ids = [ids[_line(entry)].pop() for entry in posting.entries]
+    return Posted(found.id, tuple(entry_ids), first_time=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,7 +330,10 @@ async def _account_ids(connection: AsyncConnection, accounts: set[Account]) -> d
 
 def _content(posting: Posting, reverses: str | None) -> str:
     """A digest of what a posting says, to tell a repetition from a contradiction."""
-    lines = sorted(
-        (entry.account.kind, entry.account.owner, entry.account.currency, entry.amount) for entry in posting.entries
-    )
+    lines = sorted(_line(entry) for entry in posting.entries)
     return hashlib.sha256(json.dumps([lines, reverses]).encode()).hexdigest()
+
+
+def _line(entry: Entry) -> tuple[str, str, str, int]:
+    """An entry as it stands in the books, whatever the row of its account."""
+    return entry.account.kind.value, entry.account.owner, entry.account.currency, entry.amount

@@ -1,5 +1,6 @@
 """Operations, and the requests that made or changed them."""
 
+import hashlib
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -207,5 +208,8 @@ async def record_operator_action(
 
 
 def update_id(caller: str, key: str) -> str:
-    """The id under which a verb reaches its saga: the client's key, told apart from other callers'."""
-    return f"{caller}:{key}"
+    """The id under which a verb reaches its saga: the client's key, told apart from other callers'.
+
+    A digest, since the saga's history keeps it: a caller's id may be an e-mail address.
+    """
+    return hashlib.sha256(f"{caller}\n{key}".encode()).hexdigest()

@@ -3,12 +3,17 @@
 A fee is rounded half up to a payable amount and never exceeds what it is taken from.
 """
 
+from typing import Annotated
+
 from pydantic import BaseModel, ConfigDict, Field
 
-from domain.money import Money, currency
+from domain.errors import MoneyError
+from domain.money import CurrencyCode, Money, currency
 
 BASIS_POINTS = 10_000
 """Basis points in a whole."""
+
+_Rate = Annotated[int, Field(ge=0, le=BASIS_POINTS)]
 
 
 class FeeSchedule(BaseModel):
@@ -16,15 +21,20 @@ class FeeSchedule(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    default: int = Field(ge=0, le=BASIS_POINTS)
-    by_currency: dict[str, int] = {}
+    default: _Rate
+    by_currency: dict[CurrencyCode, _Rate] = {}
 
     def rate(self, code: str) -> int:
         """The rate for the currency `code`, in basis points."""
         return self.by_currency.get(code, self.default)
 
     def fee(self, amount: Money) -> Money:
-        """The fee on `amount`, rounded half up to a multiple of the currency's increment, at most `amount`."""
+        """The fee on `amount`, rounded half up to a multiple of the currency's increment, at most `amount`.
+
+        Raises `MoneyError` for an amount below 0: a fee is given back by mirroring its posting, never computed anew.
+        """
+        if amount.amount < 0:
+            raise MoneyError("A fee is taken from an amount of at least 0.")
         step = currency(amount.currency).increment
         scaled = amount.amount * self.rate(amount.currency)
         units = (2 * scaled + BASIS_POINTS * step) // (2 * BASIS_POINTS * step)

@@ -8,6 +8,9 @@ go in steps of 10.
 
 from dataclasses import dataclass
 from functools import total_ordering
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 from domain.errors import MoneyError
 
@@ -48,6 +51,17 @@ def currency(code: str) -> Currency:
     if code in _TWO_DECIMALS:
         return Currency(code, 2, 1)
     raise MoneyError(f"{code!r} is not a currency that Stripe settles. Use a lower-case ISO 4217 code such as 'usd'.")
+
+
+def _known(code: str) -> str:
+    try:
+        return currency(code).code
+    except MoneyError as error:
+        raise ValueError(error.detail) from error
+
+
+CurrencyCode = Annotated[str, AfterValidator(_known)]
+"""For pydantic models: the code of a currency that `currency` knows."""
 
 
 @total_ordering

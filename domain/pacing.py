@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 class Pacing(BaseModel):
     """Waiting times in seconds. The defaults are production's."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     http_timeout: PositiveFloat = 20.0
     """Longest wait for one answer of Stripe. Must stay below `start_to_close`, so that the activity and not the
@@ -38,7 +38,8 @@ class Pacing(BaseModel):
 
     def activity_retry(self, attempt: int) -> float:
         """The wait after an activity's `attempt`-th attempt (from 1), before jitter."""
-        return min(self.activity_first_retry * 2.0 ** (attempt - 1), self.activity_longest_retry)
+        # What waits for Postgres is tried for ever, and a float holds no power of two beyond the 1023rd.
+        return min(self.activity_first_retry * 2.0 ** min(attempt - 1, 60), self.activity_longest_retry)
 
     def saga_retry(self, count: int) -> float:
         """The wait before the saga tier's `count`-th retry (from 0)."""

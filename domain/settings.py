@@ -10,6 +10,7 @@ from typing import Annotated, Self
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from domain.money import CurrencyCode
 from domain.pacing import Pacing
 
 
@@ -32,6 +33,12 @@ class DepositBounds(BaseModel):
     smallest: int = Field(gt=0)
     largest: int = Field(default=99_999_999, gt=0, le=99_999_999)
 
+    @model_validator(mode="after")
+    def _leave_room(self) -> Self:
+        if self.smallest > self.largest:
+            raise ValueError("the smallest deposit must not be larger than the largest")
+        return self
+
 
 DEFAULT_DEPOSIT_BOUNDS = {
     "eur": DepositBounds(smallest=1_000),
@@ -51,7 +58,13 @@ class Settings(BaseSettings):
     """One deployment. Raises `pydantic.ValidationError` on a value that cannot be meant."""
 
     model_config = SettingsConfigDict(
-        env_prefix="PAYSAGA_", env_nested_delimiter="__", extra="ignore", frozen=True, populate_by_name=True
+        env_prefix="PAYSAGA_",
+        env_nested_delimiter="__",
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
+        # What was set wrongly is often a secret, and errors are printed.
+        hide_input_in_errors=True,
     )
 
     mode: Mode = Mode.DEVELOPMENT
@@ -82,7 +95,7 @@ class Settings(BaseSettings):
 
     api_host: str = "127.0.0.1"
     api_port: int = 8000
-    answer_within: float = Field(default=10.0, gt=0)
+    answer_within: float = Field(default=10.0, gt=0, allow_inf_nan=False)
     """Seconds a request waits for its saga's first answer before it is told 202."""
 
     jwt_secret: SecretStr | None = None
@@ -92,12 +105,15 @@ class Settings(BaseSettings):
     jwt_issuer: str = "paysaga"
     jwt_audience: str = "paysaga"
 
-    deposit_bounds: dict[str, DepositBounds] = DEFAULT_DEPOSIT_BOUNDS
+    deposit_bounds: dict[CurrencyCode, DepositBounds] = DEFAULT_DEPOSIT_BOUNDS
     pacing: Pacing = Pacing()
-    sweep_every: float = Field(default=30.0, gt=0)
+    sweep_every: float = Field(default=30.0, gt=0, allow_inf_nan=False)
     """Seconds between two sweeps for operations not started and events not processed."""
-    sweep_older_than: float = Field(default=15.0, ge=0)
+    sweep_older_than: float = Field(default=15.0, ge=0, allow_inf_nan=False)
     """Seconds that the ordinary path has before a sweep steps in."""
+    sticky_timeout: float = Field(default=5.0, gt=0)
+    """Seconds that a saga's next task waits for the worker that has the saga in memory, which may have died, before any
+    other takes it."""
     temporal_retention_days: int = Field(default=30, ge=1)
 
     @field_validator("stripe_webhook_secrets", "stripe_connect_webhook_secrets", mode="before")

@@ -4,7 +4,6 @@ import logging
 import sqlite3
 import time
 
-from stripe_sandbox import idempotency
 from stripe_sandbox.jsontypes import loads
 from stripe_sandbox.resource import Api
 from stripe_sandbox.store import Scope, Store
@@ -69,5 +68,4 @@ class Clock:
                     f"UPDATE {table} SET due = due - ? WHERE platform = ?",
                     (seconds, platform),
                 )
-            idempotency.prune(self._store, platform)
         self.run_due(platform)

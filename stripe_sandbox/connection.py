@@ -12,24 +12,53 @@ from starlette.types import Receive, Send
 from starlette.types import Scope as AsgiScope
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-TRANSPORT = "stripe_sandbox.transport"
+CONNECTION = "stripe_sandbox.connection"
+"""The key of the scope under which a request finds its connection."""
+
+
+class ServerStopping(Exception):
+    """The server ends while a request hangs."""
+
+
+@dataclass
+class Connection:
+    """The transport, and whether the server wants to end."""
+
+    transport: asyncio.Transport
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class ClosableProtocol(H11Protocol):
-    """uvicorn's HTTP/1.1 protocol, with its transport handed to the application."""
+    """uvicorn's HTTP/1.1 protocol, with its connection handed to the application."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         """Wrap the application, once for each connection."""
         super().connection_made(transport)
-        self.app = _with_transport(self.app, transport)
+        self._connection = Connection(transport)
+        self.app = _with_connection(self.app, self._connection)
+
+    def shutdown(self) -> None:
+        """The server ends."""
+        self._connection.stopping.set()
+        super().shutdown()
 
 
-def _with_transport(app: Any, transport: asyncio.Transport) -> Any:
+def _with_connection(app: Any, connection: Connection) -> Any:
     async def wrapped(scope: AsgiScope, receive: Receive, send: Send) -> None:
-        scope[TRANSPORT] = transport
+        scope[CONNECTION] = connection
         await app(scope, receive, send)
 
     return wrapped
+
+
+async def hang(scope: AsgiScope, seconds: float) -> None:
+    """Keep a request waiting. Raises ServerStopping when the server ends first: no end of it may wait for a fault."""
+    connection: Connection = scope[CONNECTION]
+    try:
+        await asyncio.wait_for(connection.stopping.wait(), seconds)
+    except TimeoutError:
+        return
+    raise ServerStopping
 
 
 @dataclass(frozen=True)
@@ -64,7 +93,7 @@ class Reply:
 
 async def _close(scope: AsgiScope, receive: Receive) -> None:
     """Close the connection once what was written is flushed, and wait until the server has noticed."""
-    transport: asyncio.Transport = scope[TRANSPORT]
-    transport.close()
+    connection: Connection = scope[CONNECTION]
+    connection.transport.close()
     while (await receive())["type"] != "http.disconnect":
         pass

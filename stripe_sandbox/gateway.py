@@ -17,7 +17,7 @@ from starlette.types import Scope as AsgiScope
 
 from stripe_sandbox import idempotency
 from stripe_sandbox.auth import authenticate, check_version
-from stripe_sandbox.connection import Reply
+from stripe_sandbox.connection import Reply, ServerStopping, hang
 from stripe_sandbox.errors import StripeError, invalid_request
 from stripe_sandbox.events import API_VERSION
 from stripe_sandbox.expand import expand
@@ -44,6 +44,7 @@ class Incoming:
     params: Json
     key: str | None
     base_url: str
+    asgi: AsgiScope
 
     @property
     def log_url(self) -> str:
@@ -67,7 +68,10 @@ class Gateway:
             body = await request.body()
         except ClientDisconnect:
             return
-        reply = await self._answer(request, body)
+        try:
+            reply = await self._answer(request, body)
+        except ServerStopping:
+            reply = Reply(closed=True)
         await reply.send(scope, receive, send)
 
     async def _answer(self, request: Request, body: bytes) -> Reply:
@@ -108,6 +112,7 @@ class Gateway:
             params=parse_form(request.scope["query_string"], body),
             key=key,
             base_url=str(request.base_url).rstrip("/"),
+            asgi=request.scope,
         )
 
     # ── Faults and idempotency around execution ──────────────────────────────────────────────────────────────────────
@@ -136,7 +141,7 @@ class Gateway:
             case CallFault(kind="drop_after_commit"):
                 return Reply(closed=True)
             case CallFault(kind="hang_after_commit"):
-                await asyncio.sleep(fault.seconds)
+                await hang(incoming.asgi, fault.seconds)
             case CallFault(kind="truncate"):
                 return replace(reply, cut=True)
         return reply
@@ -170,7 +175,7 @@ class Gateway:
 
     async def _wait(self, incoming: Incoming, fault: CallFault | None) -> None:
         if fault is not None and fault.kind == "hang":
-            await asyncio.sleep(fault.seconds)
+            await hang(incoming.asgi, fault.seconds)
         low, high = read_settings(self._store, incoming.scope.platform).latency_ms
         if high:
             await asyncio.sleep(self._unit(incoming).chance().uniform(low, high) / 1000)

@@ -72,14 +72,6 @@ def keep(store: Store, scope: Scope, key: str, endpoint: str, params: Json, kept
     )
 
 
-def prune(store: Store, platform: str) -> None:
-    """Forget what has expired. `find` ignores it anyway; this frees the space."""
-    store.db.execute(
-        "DELETE FROM idempotency WHERE platform = ? AND created <= ?",
-        (platform, store.clock(platform) - LIFETIME_SECONDS),
-    )
-
-
 def in_use(key: str) -> StripeError:
     """Another request with this key is executing."""
     return StripeError(

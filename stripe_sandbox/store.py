@@ -253,8 +253,10 @@ class Store:
 
     def platform(self, platform: str) -> sqlite3.Row:
         """The platform's row, made on first use."""
-        self.db.execute("INSERT OR IGNORE INTO platforms (id) VALUES (?)", (platform,))
-        row: sqlite3.Row = self.db.execute("SELECT * FROM platforms WHERE id = ?", (platform,)).fetchone()
+        row: sqlite3.Row | None = self.db.execute("SELECT * FROM platforms WHERE id = ?", (platform,)).fetchone()
+        if row is None:
+            self.db.execute("INSERT INTO platforms (id) VALUES (?)", (platform,))
+            return self.platform(platform)
         return row
 
     def clock(self, platform: str) -> float:

@@ -1,5 +1,7 @@
 """The Stripe sandbox, seen from a test: the world outside Paysaga."""
 
+import asyncio
+import time
 from typing import Any
 
 import httpx
@@ -45,8 +47,8 @@ class Sandbox:
         return sum(fault["fired"] for fault in (await self.control("GET", "faults"))["faults"])
 
     async def event_fault(self, event_type: str, kind: str, **more: Any) -> None:
-        """Let deliveries of these events go wrong."""
-        await self.control("POST", "event_faults", type=event_type, kind=kind, **more)
+        """Let all deliveries of these events go wrong from now on."""
+        await self.control("POST", "event_faults", type=event_type, kind=kind, times=None, **more)
 
     async def complete_3ds(self, payment_intent: str, outcome: str = "succeed") -> None:
         """The cardholder answers their bank."""
@@ -69,6 +71,14 @@ class Sandbox:
     async def events(self, event_type: str) -> list[dict[str, Any]]:
         """The events of a type, newest first."""
         return await self.listed("events", type=event_type)
+
+    async def until_event(self, event_type: str) -> dict[str, Any]:
+        """The newest event of a type, once there is one."""
+        deadline = time.monotonic() + 10
+        while not (found := await self.events(event_type)):
+            assert time.monotonic() < deadline, f"no {event_type}"
+            await asyncio.sleep(0.05)
+        return found[0]
 
     async def requests(self, path: str, method: str = "POST") -> list[dict[str, Any]]:
         """What the sandbox was asked."""

@@ -70,6 +70,20 @@ class World:
         self.temporal = temporal
         self.http = http
 
+    @asynccontextmanager
+    async def serving(
+        self, *, port: int | None = None, temporal: Client | None = None
+    ) -> AsyncIterator[httpx.AsyncClient]:
+        """One more API in this process: on the world's port, for a world that was opened without, or on another."""
+        settings = self.settings.model_copy(update={"api_port": port or self.settings.api_port})
+        async with (
+            open_database(settings.database_url.get_secret_value(), pool_size=10) as database,
+            open_client(self.sandbox.key, base=self.sandbox.url, timeout=2) as stripe,
+            serve_api(settings, database, temporal or self.temporal, stripe),
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{settings.api_port}", timeout=30) as http,
+        ):
+            yield http
+
     # ── As a client ──
 
     def token(self, user: str = "alice", role: str = "customer", **claims: Any) -> str:
@@ -154,6 +168,44 @@ class World:
         finally:
             await connection.close()
 
+    async def script(self, statements: str) -> None:
+        """Several statements as superuser, on one connection."""
+        connection = await asyncpg.connect(self.superuser_url)
+        try:
+            await connection.execute(statements)
+        finally:
+            await connection.close()
+
+    async def closed_by_sql(self, operation_id: str, *, within: float = 20) -> asyncpg.Record:
+        """The operation's row, once its saga has ended: for when there is no API."""
+        found: list[asyncpg.Record] = []
+
+        async def is_closed() -> bool:
+            found[:] = await self.sql("SELECT * FROM operations WHERE id = $1", operation_id)
+            return found[0]["closed_at"] is not None
+
+        await until(is_closed, within=within)
+        return found[0]
+
+    async def settled_events(self, *, within: float = 20) -> None:
+        """Wait until every stored event is settled, sweeping as the Schedule would."""
+
+        async def all_settled() -> bool:
+            if not await self.sql("SELECT FROM stripe_events WHERE state = 'received'"):
+                return True
+            await self.sweep()
+            return False
+
+        await until(all_settled, within=within)
+
+    async def retry(self, operation_id: str, *, reason: str) -> None:
+        """An operator's verb, as the Temporal UI sends it."""
+        await self.workflow(operation_id).execute_update("retry", {"actor": "olivia", "reason": reason})
+
+    async def runs(self, workflow_id: str) -> int:
+        """How often a workflow of this id was run."""
+        return len([found async for found in self.temporal.list_workflows(f"WorkflowId = '{workflow_id}'")])
+
     def workflow(self, workflow_id: str) -> WorkflowHandle[Any, Any]:
         """The handle of a saga or follow-up."""
         return self.temporal.get_workflow_handle(workflow_id)
@@ -193,6 +245,7 @@ def settings_for(servers: Servers, database: str, port: int, key: str, *, pacing
         pacing=pacing,
         answer_within=5.0,
         sweep_older_than=0.0,
+        sticky_timeout=0.5,
     )
 
 

@@ -2,13 +2,14 @@
 
 import asyncio
 import signal
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
 from stripe import StripeClient
 from temporalio.client import Client
-from temporalio.worker import Worker
+from temporalio.worker import Interceptor, Worker
 
 from activities import logs
 from activities.dispatch import SagaDispatcher
@@ -43,8 +44,8 @@ class Parts:
     stripe: StripeClient
 
 
-def build(parts: Parts) -> Worker:
-    """A worker of every workflow and activity."""
+def build(parts: Parts, *, around: Sequence[Interceptor] = ()) -> Worker:
+    """A worker of every workflow and activity; `around` are interceptors outside our own."""
     settings, pacing = parts.settings, parts.settings.pacing
     caller = StripeCaller(parts.database, parts.stripe, absent_apart=pacing.absent_apart)
     payments = PaymentActivities(parts.database, caller, StripeReads(parts.stripe))
@@ -72,12 +73,13 @@ def build(parts: Parts) -> Worker:
             sweeps.snapshot_platform_balances,
         ],
         workflow_runner=RUNNER,
-        interceptors=[RetryTier(pacing)],
+        interceptors=[*around, RetryTier(pacing)],
+        sticky_queue_schedule_to_start_timeout=timedelta(seconds=settings.sticky_timeout),
         graceful_shutdown_timeout=timedelta(seconds=5),
     )
 
 
-async def serve(settings: Settings) -> None:
+async def serve(settings: Settings, *, around: Sequence[Interceptor] = ()) -> None:
     """Work until SIGINT or SIGTERM; then finish what is running, for at most 5 s."""
     logs.configure()
     stop = asyncio.Event()
@@ -93,6 +95,6 @@ async def serve(settings: Settings) -> None:
         ) as stripe,
     ):
         await database.require_mode(settings.mode)
-        async with build(Parts(settings, temporal, database, stripe)):
+        async with build(Parts(settings, temporal, database, stripe), around=around):
             log.info("worker ready", task_queue=settings.task_queue, mode=settings.mode)
             await stop.wait()

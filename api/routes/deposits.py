@@ -5,15 +5,17 @@ from typing import Annotated, Any
 import sqlalchemy as sa
 import stripe
 import structlog
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Query, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, StrictInt
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api import pages, problems
-from api.auth import AnyCaller, Caller, Payer, Role
+from api.auth import AnyCaller, AnyUserId, Caller, Payer, Role
 from api.idempotency import AskedOnce
 from api.models import Deposit, deposit_of
-from api.services import Services, services
+from api.requests import ClientRoute
+from api.services import Held, Services
 from db import operations, outbox, users
 from db.operations import Asked
 from domain import errors
@@ -23,10 +25,17 @@ from domain.operations import Failure, OperationKind
 from domain.statuses import DepositStatus
 
 log = structlog.get_logger()
-router = APIRouter(prefix="/deposits", tags=["deposits"])
-Held = Annotated[Services, Depends(services)]
+router = APIRouter(prefix="/deposits", tags=["deposits"], route_class=ClientRoute)
 
 CANCEL = "cancel"
+
+_REPLAYED = {
+    "Idempotent-Replayed": {
+        "description": "`true` if this key was used before: nothing was done again.",
+        "schema": {"type": "string", "enum": ["true"]},
+    }
+}
+_LOCATION = {"Location": {"description": "Where to read the deposit.", "schema": {"type": "string"}}}
 
 
 class NewDeposit(BaseModel):
@@ -34,17 +43,26 @@ class NewDeposit(BaseModel):
 
     model_config = ConfigDict(
         extra="forbid",
-        json_schema_extra={"example": {"amount": 20000, "currency": "usd", "payment_method": "pm_card_visa"}},
+        json_schema_extra={"examples": [{"amount": 20000, "currency": "usd", "payment_method": "pm_card_visa"}]},
     )
 
-    amount: StrictInt = Field(description="Minor units: 20000 is 200.00 USD.")
-    currency: str = Field(description="Lower-case ISO 4217 code.", max_length=3)
+    amount: StrictInt = Field(
+        description="Minor units: 20000 is 200.00 USD, or 20,000 JPY. At least ten units of most currencies, at most"
+        " 99999999; in KWD a multiple of 10."
+    )
+    currency: str = Field(description="Lower-case ISO 4217 code of a currency that wallets are held in.", max_length=3)
     payment_method: str | None = Field(
         default=None, pattern=r"^[A-Za-z0-9_]{1,100}$", description="A Stripe payment method to charge at once."
     )
-    user_id: str | None = Field(
-        default=None, min_length=1, max_length=255, pattern=r"^[ -~]*$", description="For a service: whose wallet."
+    user_id: AnyUserId = Field(
+        default=None, description="For a service, which must: whose wallet. Others leave it out."
     )
+
+
+class Cancellation(BaseModel):
+    """Nothing needs to be said."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{}]})
 
 
 @router.post(
@@ -52,47 +70,56 @@ class NewDeposit(BaseModel):
     status_code=201,
     response_model=Deposit,
     summary="Make a deposit",
+    response_description="Made: it awaits the customer's payment, or Stripe has charged the payment method.",
     responses={
-        200: {"model": Deposit, "description": "The deposit that this key made before (`Idempotent-Replayed: true`)."},
-        202: {"model": Deposit, "description": "Accepted; Stripe has not answered yet. Read it again in a moment."},
+        200: {
+            "model": Deposit,
+            "description": "Replayed: the deposit that this key made before, as it is now.",
+            "headers": _REPLAYED,
+        },
+        201: {"headers": _LOCATION},
+        202: {
+            "model": Deposit,
+            "description": "Accepted; Stripe has not answered yet. Read it again in a moment.",
+            "headers": _LOCATION | _REPLAYED,
+        },
         **problems.described(
-            errors.MalformedRequest,
-            errors.IdempotencyKeyMissing,
-            errors.IdempotencyKeyMalformed,
-            errors.Unauthenticated,
             errors.CardDeclined,
             errors.PaymentRefused,
             errors.Forbidden,
             errors.WalletDeactivated,
-            errors.BodyTooLarge,
-            errors.IdempotencyKeyReused,
-            errors.InvalidField,
-            errors.Unavailable,
+            *problems.OF_ANY_POST,
         ),
     },
 )
-async def make_deposit(asked: AskedOnce, caller: Payer, wanted: NewDeposit, held: Held) -> Response:
+async def make_deposit(caller: Payer, asked: AskedOnce, wanted: NewDeposit, held: Held) -> Response:
     """Take an amount from a card into the user's wallet in its currency, which is made on first use.
 
     A refused deposit is an operation too: the problem names it, and asking again with the same key replays it.
     """
     user_id = _owner(caller, wanted)
-    money = _checked(held, wanted)
     async with held.database.transaction() as connection:
         earlier = await operations.earlier_request(connection, asked)
-        operation_id = (
-            earlier["operation_id"] if earlier is not None else await _accept(connection, asked, user_id, money, wanted)
-        )
+        if earlier is None:
+            operation_id = await _accept(connection, asked, user_id, _checked(held, wanted), wanted)
+        else:
+            operation_id = earlier["operation_id"]
         operation = await operations.require(connection, operation_id)
-    answered = operation["closed_at"] is not None or operation["status"] != DepositStatus.REQUESTED
-    if not answered:
-        answered = await held.dispatcher.first_answer(operation, within=held.settings.answer_within)
-        async with held.database.transaction() as connection:
-            operation = await operations.require(connection, operation_id)
-    return await _answer(held, caller, operation, answered=answered, replayed=earlier is not None)
+    if operation["status"] == DepositStatus.REQUESTED:
+        await held.dispatcher.first_answer(operation, within=held.settings.answer_within)
+        operation = await _as_it_stands(held, operation)
+    headers = _replayed(earlier)
+    if operation["failure"] is not None:
+        return _refusal(operation["failure"], operation["id"], headers)
+    shown = deposit_of(operation, client_secret=await _client_secret(held, caller, operation))
+    answered = operation["status"] != DepositStatus.REQUESTED
+    status = 202 if not answered else 201 if earlier is None else 200
+    if status != 200:
+        headers["Location"] = f"/v1/deposits/{operation['id']}"
+    return JSONResponse(shown.model_dump(mode="json"), status_code=status, headers=headers)
 
 
-async def _accept(connection: Any, asked: Asked, user_id: str, money: Money, wanted: NewDeposit) -> str:
+async def _accept(connection: AsyncConnection, asked: Asked, user_id: str, money: Money, wanted: NewDeposit) -> str:
     """Insert the operation: accepted, or refused by the state of its wallet."""
     await users.ensure_user(connection, user_id)
     wallet = await users.ensure_wallet(connection, user_id, money.currency)
@@ -122,21 +149,22 @@ async def _accept(connection: Any, asked: Asked, user_id: str, money: Money, wan
     "",
     response_model=pages.Page[Deposit],
     summary="List deposits",
-    responses=problems.described(errors.Unauthenticated, errors.InvalidField, errors.Unavailable),
+    response_description="A page, newest first; without client secrets.",
+    responses=problems.described(errors.InvalidField, *problems.OF_ANY_CALLER),
 )
 async def list_deposits(
     caller: AnyCaller,
     held: Held,
     limit: pages.Limit = 20,
     cursor: pages.Cursor = None,
-    user_id: Annotated[str | None, Query(max_length=255, description="For admins and services: whose.")] = None,
+    user_id: Annotated[AnyUserId, Query(description="For admins and services: whose.")] = None,
 ) -> pages.Page[Deposit]:
     """Deposits, newest first: one's own, or for admins and services everybody's."""
-    before = pages.decode(cursor, str)
+    owner, before = caller.whose(user_id), pages.decode(cursor, str)
     async with held.database.transaction() as connection:
         rows = await operations.page(
             connection,
-            user_id=user_id if caller.sees_all else caller.id,
+            user_id=owner,
             kind=OperationKind.DEPOSIT,
             limit=limit + 1,
             before_id=str(before[0]) if before else None,
@@ -152,11 +180,13 @@ async def list_deposits(
     "/{deposit_id}",
     response_model=Deposit,
     summary="Read a deposit",
-    responses=problems.described(errors.Unauthenticated, errors.NotFound, errors.Unavailable),
+    response_description="The deposit.",
+    responses=problems.described(errors.NotFound, *problems.OF_ANY_CALLER),
 )
 async def read_deposit(deposit_id: str, caller: AnyCaller, held: Held) -> Deposit:
     """One deposit; while it awaits payment, with the `client_secret` that the customer's browser needs."""
-    operation = await _owned(held, caller, deposit_id)
+    async with held.database.transaction() as connection:
+        operation = await _owned(connection, caller, deposit_id)
     return deposit_of(operation, client_secret=await _client_secret(held, caller, operation))
 
 
@@ -164,28 +194,45 @@ async def read_deposit(deposit_id: str, caller: AnyCaller, held: Held) -> Deposi
     "/{deposit_id}/cancel",
     response_model=Deposit,
     summary="Cancel a deposit",
+    response_description="Canceled: nothing was taken, and nothing will be.",
     responses={
-        202: {"model": Deposit, "description": "Accepted; how it ends is not certain yet. Read it again in a moment."},
-        **problems.described(
-            errors.IdempotencyKeyMissing,
-            errors.IdempotencyKeyMalformed,
-            errors.Unauthenticated,
-            errors.NotFound,
-            errors.NotCancelable,
-            errors.IdempotencyKeyReused,
-            errors.Unavailable,
-        ),
+        200: {"headers": _REPLAYED},
+        202: {
+            "model": Deposit,
+            "description": "Accepted; how it ends is not certain yet. Read it again in a moment.",
+            "headers": _REPLAYED,
+        },
+        **problems.described(errors.NotFound, errors.NotCancelable, *problems.OF_ANY_POST),
     },
 )
-async def cancel_deposit(deposit_id: str, asked: AskedOnce, caller: AnyCaller, held: Held) -> Response:
+async def cancel_deposit(
+    deposit_id: str, caller: AnyCaller, asked: AskedOnce, held: Held, _: Cancellation | None = None
+) -> Response:
     """Call a deposit off. Answers once it is certain that nothing will be taken; a payment that was faster counts."""
-    await _owned(held, caller, deposit_id)
     async with held.database.transaction() as connection:
-        earlier = await operations.earlier_request(connection, asked)
+        operation = await _owned(connection, caller, deposit_id)
+        request = earlier = await operations.earlier_request(connection, asked)
         if earlier is None:
             await operations.remember_request(connection, asked, deposit_id, verb=CANCEL)
     answered = earlier is not None and earlier["answered_at"] is not None
     if not answered:
+        answered, request = await _ask(held, asked, deposit_id)
+        operation = await _as_it_stands(held, operation)
+    if request is not None and request["refusal"] is not None:
+        return _refusal(request["refusal"], deposit_id, _replayed(earlier))
+    return JSONResponse(
+        deposit_of(operation).model_dump(mode="json"),
+        status_code=200 if answered else 202,
+        headers=_replayed(earlier),
+    )
+
+
+async def _ask(held: Services, asked: Asked, deposit_id: str) -> tuple[bool, sa.RowMapping | None]:
+    """Whether the saga has answered, and the request as it stands.
+
+    The request is written, so whatever happens from here on, the client is not turned away: the sweeper asks again.
+    """
+    try:
         answered = await held.verbs.ask(
             caller=asked.caller,
             key=asked.key,
@@ -193,30 +240,31 @@ async def cancel_deposit(deposit_id: str, asked: AskedOnce, caller: AnyCaller, h
             verb=CANCEL,
             within=held.settings.answer_within,
         )
-    async with held.database.transaction() as connection:
-        request = await operations.earlier_request(connection, asked)
-        operation = await operations.require(connection, deposit_id)
-    headers = {"Idempotent-Replayed": "true"} if earlier is not None else {}
-    if request is not None and request["refusal"] is not None:
-        refused = problems.refusal(request["refusal"], deposit_id)
-        refused.headers.update(headers)
-        return refused
-    return JSONResponse(
-        deposit_of(operation).model_dump(mode="json"), status_code=200 if answered else 202, headers=headers
-    )
+        async with held.database.transaction() as connection:
+            return answered, await operations.earlier_request(connection, asked)
+    except problems.DATABASE_LOST as error:
+        log.warning("verb not answered yet", operation_id=deposit_id, error=type(error).__name__)
+        return False, None
 
 
-async def _answer(
-    held: Services, caller: Caller, operation: sa.RowMapping, *, answered: bool, replayed: bool
-) -> Response:
-    headers = {"Idempotent-Replayed": "true"} if replayed else {}
-    if operation["failure"] is not None:
-        refused = problems.refusal(operation["failure"], operation["id"])
-        refused.headers.update(headers)
-        return refused
-    shown = deposit_of(operation, client_secret=await _client_secret(held, caller, operation))
-    status = 202 if not answered else 200 if replayed else 201
-    return JSONResponse(shown.model_dump(mode="json"), status_code=status, headers=headers)
+async def _as_it_stands(held: Services, operation: sa.RowMapping) -> sa.RowMapping:
+    """The operation by now; or as it was, if Postgres has gone: it is written, so the client is not turned away."""
+    try:
+        async with held.database.transaction() as connection:
+            return await operations.require(connection, operation["id"])
+    except problems.DATABASE_LOST as error:
+        log.warning("operation not read again", operation_id=operation["id"], error=type(error).__name__)
+        return operation
+
+
+def _replayed(earlier: sa.RowMapping | None) -> dict[str, str]:
+    return {} if earlier is None else {"Idempotent-Replayed": "true"}
+
+
+def _refusal(failure: dict[str, Any], operation_id: str, headers: dict[str, str]) -> Response:
+    refused = problems.refusal(failure, operation_id)
+    refused.headers.update(headers)
+    return refused
 
 
 async def _client_secret(held: Services, caller: Caller, operation: sa.RowMapping) -> str | None:
@@ -231,9 +279,8 @@ async def _client_secret(held: Services, caller: Caller, operation: sa.RowMappin
         return None
 
 
-async def _owned(held: Services, caller: Caller, deposit_id: str) -> sa.RowMapping:
-    async with held.database.transaction() as connection:
-        row = await operations.get(connection, deposit_id)
+async def _owned(connection: AsyncConnection, caller: Caller, deposit_id: str) -> sa.RowMapping:
+    row = await operations.get(connection, deposit_id)
     return caller.owned(row if row is not None and row["kind"] == OperationKind.DEPOSIT else None, "deposit")
 
 

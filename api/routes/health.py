@@ -1,30 +1,28 @@
 """Whether this process lives, and whether it can work."""
 
 from datetime import timedelta
-from typing import Annotated
 
 import sqlalchemy as sa
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict
 from temporalio.service import RPCError
 
 from api import problems
-from api.services import Services, services
+from api.services import Held
 from domain import errors
 
 router = APIRouter(tags=["health"])
-Held = Annotated[Services, Depends(services)]
 
 
 class Health(BaseModel):
     """`ok`, or there would be no answer."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"status": "ok"}})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"status": "ok"}]})
 
     status: str = "ok"
 
 
-@router.get("/healthz", response_model=Health, summary="Is the process alive?")
+@router.get("/healthz", response_model=Health, summary="Is the process alive?", response_description="It is.")
 async def alive() -> Health:
     """Answers as long as the process can."""
     return Health()
@@ -34,6 +32,7 @@ async def alive() -> Health:
     "/readyz",
     response_model=Health,
     summary="Can it take requests?",
+    response_description="It can.",
     responses=problems.described(errors.Unavailable),
 )
 async def ready(held: Held) -> Health:

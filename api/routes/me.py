@@ -1,25 +1,23 @@
 """The caller's own profile."""
 
-from typing import Annotated
-
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 
 from api import problems
 from api.auth import AnyCaller
 from api.models import Profile
-from api.services import Services, services
+from api.requests import ClientRoute
+from api.services import Held
 from db import users
-from domain import errors
 
-router = APIRouter(prefix="/me", tags=["profile"])
-Held = Annotated[Services, Depends(services)]
+router = APIRouter(prefix="/me", tags=["profile"], route_class=ClientRoute)
 
 
 @router.get(
     "",
     response_model=Profile,
     summary="Read one's profile",
-    responses=problems.described(errors.Unauthenticated, errors.Unavailable),
+    response_description="The profile.",
+    responses=problems.described(*problems.OF_ANY_CALLER),
 )
 async def read_profile(caller: AnyCaller, held: Held) -> Profile:
     """What we know of the caller; empty until they say."""
@@ -32,9 +30,8 @@ async def read_profile(caller: AnyCaller, held: Held) -> Profile:
     "",
     response_model=Profile,
     summary="Replace one's profile",
-    responses=problems.described(
-        errors.MalformedRequest, errors.Unauthenticated, errors.BodyTooLarge, errors.InvalidField, errors.Unavailable
-    ),
+    response_description="The profile as it is from now on.",
+    responses=problems.described(*problems.OF_ANY_BODY, *problems.OF_ANY_CALLER),
 )
 async def replace_profile(profile: Profile, caller: AnyCaller, held: Held) -> Profile:
     """Replace the whole profile: what is left out is forgotten."""

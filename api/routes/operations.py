@@ -3,40 +3,41 @@
 from typing import Annotated, Any
 
 import sqlalchemy as sa
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 
 from api import pages, problems
-from api.auth import AnyCaller
+from api.auth import AnyCaller, AnyUserId
 from api.models import Entry, LedgerTransaction, Operation, OperationDetail, Step, operation_of
-from api.services import Services, services
+from api.requests import ClientRoute
+from api.services import Held
 from db import inbox, ledger, operations, outbox, stripe_calls
 from domain import errors
 from domain.operations import OperationKind
 
-router = APIRouter(prefix="/operations", tags=["operations"])
-Held = Annotated[Services, Depends(services)]
+router = APIRouter(prefix="/operations", tags=["operations"], route_class=ClientRoute)
 
 
 @router.get(
     "",
     response_model=pages.Page[Operation],
     summary="List operations",
-    responses=problems.described(errors.Unauthenticated, errors.InvalidField, errors.Unavailable),
+    response_description="A page, newest first.",
+    responses=problems.described(errors.InvalidField, *problems.OF_ANY_CALLER),
 )
 async def list_operations(
     caller: AnyCaller,
     held: Held,
     limit: pages.Limit = 20,
     cursor: pages.Cursor = None,
-    kind: OperationKind | None = None,
-    user_id: Annotated[str | None, Query(max_length=255, description="For admins and services: whose.")] = None,
+    kind: Annotated[OperationKind | None, Query(description="Only of this kind.")] = None,
+    user_id: Annotated[AnyUserId, Query(description="For admins and services: whose.")] = None,
 ) -> pages.Page[Operation]:
     """Operations, newest first: one's own, or for admins and services everybody's."""
-    before = pages.decode(cursor, str)
+    owner, before = caller.whose(user_id), pages.decode(cursor, str)
     async with held.database.transaction() as connection:
         rows = await operations.page(
             connection,
-            user_id=user_id if caller.sees_all else caller.id,
+            user_id=owner,
             kind=kind,
             limit=limit + 1,
             before_id=str(before[0]) if before else None,
@@ -52,7 +53,8 @@ async def list_operations(
     "/{operation_id}",
     response_model=OperationDetail,
     summary="Read an operation",
-    responses=problems.described(errors.Unauthenticated, errors.NotFound, errors.Unavailable),
+    response_description="The operation.",
+    responses=problems.described(errors.NotFound, *problems.OF_ANY_CALLER),
 )
 async def read_operation(operation_id: str, caller: AnyCaller, held: Held) -> OperationDetail:
     """One operation: its steps, its calls to Stripe, its ledger transactions, and the events in and out."""

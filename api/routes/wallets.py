@@ -3,35 +3,36 @@
 from typing import Annotated
 
 import sqlalchemy as sa
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api import pages, problems
-from api.auth import AnyCaller, Caller
+from api.auth import AnyCaller, AnyUserId, Caller
 from api.models import Totals, Wallet, WalletEntry
-from api.services import Services, services
+from api.requests import ClientRoute
+from api.services import Held
 from db import ledger, users
 from domain import errors
 
-router = APIRouter(prefix="/wallets", tags=["wallets"])
-Held = Annotated[Services, Depends(services)]
+router = APIRouter(prefix="/wallets", tags=["wallets"], route_class=ClientRoute)
 
 
 @router.get(
     "",
     response_model=list[Wallet],
     summary="List wallets",
-    responses=problems.described(errors.Unauthenticated, errors.InvalidField, errors.Unavailable),
+    response_description="The wallets, by currency.",
+    responses=problems.described(errors.InvalidField, *problems.OF_ANY_CALLER),
 )
 async def list_wallets(
     caller: AnyCaller,
     held: Held,
-    user_id: Annotated[str | None, Query(max_length=255, description="For admins and services: whose.")] = None,
+    user_id: Annotated[AnyUserId, Query(description="For admins and services: whose.")] = None,
 ) -> list[Wallet]:
     """One's own wallets, one per currency; admins and services say whose."""
-    if caller.sees_all and user_id is None:
+    owner = caller.whose(user_id)
+    if owner is None:
         raise errors.InvalidField("user_id", "Say whose wallets to list.", remedy="Add ?user_id=… to the URL.")
-    owner = user_id if caller.sees_all and user_id is not None else caller.id
     async with held.database.transaction() as connection:
         return [await _shown(connection, row) for row in await users.wallets_of(connection, owner)]
 
@@ -40,7 +41,8 @@ async def list_wallets(
     "/{wallet_id}",
     response_model=Wallet,
     summary="Read a wallet",
-    responses=problems.described(errors.Unauthenticated, errors.NotFound, errors.Unavailable),
+    response_description="The wallet.",
+    responses=problems.described(errors.NotFound, *problems.OF_ANY_CALLER),
 )
 async def read_wallet(wallet_id: str, caller: AnyCaller, held: Held) -> Wallet:
     """What a wallet holds and what went through it."""
@@ -52,7 +54,8 @@ async def read_wallet(wallet_id: str, caller: AnyCaller, held: Held) -> Wallet:
     "/{wallet_id}/transactions",
     response_model=pages.Page[WalletEntry],
     summary="Read a wallet's statement",
-    responses=problems.described(errors.Unauthenticated, errors.NotFound, errors.InvalidField, errors.Unavailable),
+    response_description="A page, newest first.",
+    responses=problems.described(errors.NotFound, errors.InvalidField, *problems.OF_ANY_CALLER),
 )
 async def read_transactions(
     wallet_id: str, caller: AnyCaller, held: Held, limit: pages.Limit = 20, cursor: pages.Cursor = None

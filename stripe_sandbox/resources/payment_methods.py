@@ -64,7 +64,7 @@ def create_from_data(unit: Unit, given: Json) -> Stored:
     """A payment method from checked `PAYMENT_METHOD_DATA`. Raises the 402 that a mistyped card gets."""
     described = given["card"]
     if "token" in described:
-        card = cards.by_token(described["token"])
+        card = cards.by_token(described["token"], "tok_")
         if card is None:
             raise resource_missing("token", described["token"], "card[token]", in_path=False)
         described = {}
@@ -83,11 +83,13 @@ def create_from_data(unit: Unit, given: Json) -> Stored:
 
 def materialize(unit: Unit, id_or_token: str, param: str = "payment_method", *, in_path: bool = False) -> Stored:
     """The payment method with this id; for a test token (`pm_card_…`) a new one, as Stripe makes one at each use."""
-    card = cards.by_token(id_or_token)
+    card = cards.by_token(id_or_token, "pm_card_")
     if card is None:
-        # Stripe says PaymentMethod here, not the object's name.
+        if id_or_token.startswith("pm_card_"):
+            raise not_modelled(f"the test token '{id_or_token}'", param)
         found = unit.find("payment_method", id_or_token)
         if found is None:
+            # Stripe says PaymentMethod here, not the object's name.
             raise resource_missing("PaymentMethod", id_or_token, param, in_path=in_path)
         return found
     return _add(
@@ -168,6 +170,8 @@ def _typed_card(unit: Unit, described: Json) -> cards.Card:
     number = described["number"].replace(" ", "").replace("-", "")
     if not cards.passes_luhn(number):
         raise _card_error("incorrect_number", "Your card number is incorrect.", "number")
+    if number in cards.UNMODELLED_NUMBERS:
+        raise not_modelled(f"the test card {number}", "card[number]")
     if not 1 <= described["exp_month"] <= 12:
         raise _card_error("invalid_expiry_month", "Your card's expiration month is invalid.", "exp_month")
     if not _year(unit) <= _full_year(described["exp_year"]) <= _year(unit) + 50:

@@ -6,7 +6,9 @@ with `-m stripe_live` and STRIPE_SECRET_KEY Stripe's test mode.
 
 import os
 import secrets
+import ssl
 from collections.abc import AsyncIterator, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,34 @@ import httpx
 import pytest
 import stripe
 
+from stripe_sandbox.ids import derived_id, new_id
+from stripe_sandbox.store import Scope, Store, Stored
 from tests.stripe_sandbox.process import SandboxProcess
 from tests.stripe_sandbox.receiver import Receiver, receiving
 
 LIVE_URL = "https://api.stripe.com"
+
+
+# Making these takes longer than most tests: they are made once.
+
+
+@cache
+def sdk_http() -> Any:
+    """The SDK's HTTP client."""
+    return stripe.HTTPXClient(timeout=20)
+
+
+@cache
+def ssl_context() -> ssl.SSLContext:
+    """Certificates, for Stripe itself."""
+    return httpx.create_ssl_context()
+
+
+@pytest.fixture(scope="session", autouse=True)
+async def _close_shared() -> AsyncIterator[None]:
+    yield
+    await sdk_http().close_async()
+    sdk_http().close()
 
 
 class Account:
@@ -26,14 +52,15 @@ class Account:
     def __init__(self, url: str, key: str) -> None:
         self.url = url
         self.key = key
-        self._sdk_http: Any = stripe.HTTPXClient(timeout=20)
         self.client = stripe.StripeClient(
             key,
             base_addresses={"api": url},
             max_network_retries=0,
-            http_client=self._sdk_http,
+            http_client=sdk_http(),
         )
-        self.http = httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=20)
+        self.http = httpx.AsyncClient(
+            base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=20, verify=ssl_context()
+        )
 
     @property
     def v1(self) -> Any:
@@ -48,20 +75,23 @@ class Account:
     async def close(self) -> None:
         """Close its connections."""
         await self.http.aclose()
-        await self._sdk_http.close_async()
-        self._sdk_http.close()
 
 
 class Platform(Account):
     """A test's own account at the sandbox, with the sandbox's controls."""
 
-    async def control(self, path: str, **body: Any) -> Any:
+    @property
+    def id(self) -> str:
+        """The account's id, by which the state file knows it."""
+        return derived_id("acct", self.key.removeprefix("sk_test_"))
+
+    async def control(self, path: str, /, **body: Any) -> Any:
         """POST to the control API."""
         answer = await self.http.post(f"/_sandbox/{path}", json=body)
         assert answer.status_code == 200, answer.text
         return answer.json()
 
-    async def look(self, path: str, **query: str) -> Any:
+    async def look(self, path: str, /, **query: str) -> Any:
         """GET from the control API."""
         answer = await self.http.get(f"/_sandbox/{path}", params=query)
         assert answer.status_code == 200, answer.text
@@ -103,21 +133,37 @@ def random_key() -> str:
 
 
 @pytest.fixture(scope="session")
-def sandbox_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def shared_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxProcess]:
     """The session's sandbox. At the end no answer may have had a wrong shape, and nothing may have been logged."""
     process = SandboxProcess(tmp_path_factory.mktemp("stripe_sandbox"))
     process.start()
-    yield process.url
+    yield process
     process.stop()
     assert process.complaints() == ""
 
 
 @pytest.fixture
-async def platform(sandbox_url: str) -> AsyncIterator[Platform]:
+async def platform(shared_process: SandboxProcess) -> AsyncIterator[Platform]:
     """An account of the test's own, with Stripe's inconveniences."""
-    account = Platform(sandbox_url, random_key())
+    account = Platform(shared_process.url, random_key())
     yield account
     await account.close()
+
+
+@pytest.fixture
+def store(shared_process: SandboxProcess) -> Iterator[Store]:
+    """The state file, for what no API can do yet, or must never do."""
+    opened = Store(str(shared_process.data))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def connected(platform: Platform, store: Store) -> str:
+    """An account connected to the platform. Accounts cannot be made through the API yet."""
+    account = new_id("acct")
+    store.insert(Scope(platform.id, platform.id), Stored("account", {"id": account, "object": "account"}), 0)
+    return account
 
 
 @pytest.fixture(
@@ -126,7 +172,7 @@ async def platform(sandbox_url: str) -> AsyncIterator[Platform]:
 async def stripe_account(request: pytest.FixtureRequest) -> AsyncIterator[Account]:
     """Where a contract is checked."""
     if request.param == "sandbox":
-        account = Account(request.getfixturevalue("sandbox_url"), random_key())
+        account = Account(request.getfixturevalue("shared_process").url, random_key())
     else:
         key = os.environ.get("STRIPE_SECRET_KEY", "")
         if not key.startswith("sk_test_"):

@@ -212,8 +212,8 @@ def _inner(schema: Json, name: str) -> Check:
 def _any_of(options: list[Check]) -> Check:
     def check(value: Any, where: str) -> list[str]:
         found = [option(value, where) for option in options]
-        # The option that comes nearest says best what is wrong.
-        return min(found, key=len)
+        # The option that comes nearest says best what is wrong: of the right kind, then with the fewest faults.
+        return min(found, key=lambda problems: (any(each.startswith(f"{where}: ") for each in problems), len(problems)))
 
     return check
 

@@ -5,9 +5,7 @@ import asyncio
 import httpx
 import pytest
 
-from stripe_sandbox.store import Scope, Store, Stored
 from tests.stripe_sandbox.conftest import Platform, random_key
-from tests.stripe_sandbox.process import SandboxProcess
 
 PATH = "/v1/payment_intents"
 PAYMENT = {"amount": "1000", "currency": "usd"}
@@ -55,8 +53,8 @@ async def test_a_forgotten_key_takes_other_parameters(platform: Platform) -> Non
     assert (await platform.post(PATH, "key", **{**PAYMENT, "amount": "2000"})).status_code == 200
 
 
-async def test_platforms_do_not_share_keys(platform: Platform, sandbox_url: str) -> None:
-    other = Platform(sandbox_url, random_key())
+async def test_platforms_do_not_share_keys(platform: Platform) -> None:
+    other = Platform(platform.url, random_key())
     mine = await platform.post(PATH, "key", **PAYMENT)
     theirs = await other.post(PATH, "key", **PAYMENT)
     assert mine.json()["id"] != theirs.json()["id"]
@@ -64,23 +62,14 @@ async def test_platforms_do_not_share_keys(platform: Platform, sandbox_url: str)
     await other.close()
 
 
-async def test_connected_accounts_do_not_share_keys_or_objects(own_process: SandboxProcess) -> None:
-    platform = Platform(own_process.url, random_key())
+async def test_connected_accounts_do_not_share_keys_or_objects(platform: Platform, connected: str) -> None:
     mine = await platform.post(PATH, "key", **PAYMENT)
-    # Until accounts can be made through the API, put one into the state file.
-    store = Store(str(own_process.data))
-    platform_id = store.db.execute("SELECT id FROM platforms").fetchone()["id"]
-    account = Stored("account", {"id": "acct_connected", "object": "account"})
-    store.insert(Scope(platform_id, platform_id), account, 0)
-    store.close()
-    connected = {"Stripe-Account": "acct_connected", "Idempotency-Key": "key"}
-    theirs = await platform.http.post(PATH, data=PAYMENT, headers=connected)
-    assert theirs.status_code == 200
-    assert theirs.headers["stripe-account"] == "acct_connected"
+    headers = {"Stripe-Account": connected, "Idempotency-Key": "key"}
+    theirs = await platform.http.post(PATH, data=PAYMENT, headers=headers)
+    assert (theirs.status_code, theirs.headers["stripe-account"]) == (200, connected)
     assert theirs.json()["id"] != mine.json()["id"]
     assert (await platform.http.get(f"{PATH}/{theirs.json()['id']}")).status_code == 404
-    assert (await platform.http.get(f"{PATH}/{theirs.json()['id']}", headers=connected)).status_code == 200
-    await platform.close()
+    assert (await platform.http.get(f"{PATH}/{theirs.json()['id']}", headers=headers)).status_code == 200
 
 
 @pytest.mark.parametrize("order", [["a", "b"], ["b", "a"]])

@@ -6,8 +6,7 @@ import pytest
 
 from stripe_sandbox import money
 from stripe_sandbox.store import Store
-from tests.stripe_sandbox.conftest import Platform, random_key
-from tests.stripe_sandbox.process import SandboxProcess
+from tests.stripe_sandbox.conftest import Platform
 from tests.stripe_sandbox.receiver import Receiver, eventually
 
 DAY = 86_400
@@ -142,23 +141,19 @@ async def test_a_charge_keeps_the_metadata_of_its_success(platform: Platform) ->
 @pytest.mark.parametrize(
     ("sql", "expected"),
     [
-        ("UPDATE balances SET pending = pending + 1", "transactions sum to"),
-        ("DELETE FROM objects WHERE kind = 'charge'", "0 captured charges"),
-        ("DELETE FROM objects WHERE kind = 'balance_transaction'", "has 0 balance transactions"),
+        ("UPDATE balances SET pending = pending + 1 WHERE platform = ?", "its transactions sum to"),
+        ("DELETE FROM objects WHERE kind = 'charge' AND platform = ?", "0 captured charges"),
+        ("DELETE FROM objects WHERE kind = 'balance_transaction' AND platform = ?", "has 0 balance transactions"),
         (
-            "INSERT INTO objects (platform, account, kind, id, created, body, private)"
-            " SELECT platform, account, kind, 'ch_second', created, body, private FROM objects WHERE kind = 'charge'",
+            "INSERT INTO objects (platform, account, kind, id, created, body, private) SELECT platform, account, kind,"
+            " 'ch_second', created, body, private FROM objects WHERE kind = 'charge' AND platform = ?",
             "2 captured charges",
         ),
     ],
 )
-async def test_the_check_finds_what_is_wrong(own_process: SandboxProcess, sql: str, expected: str) -> None:
-    platform = Platform(own_process.url, random_key())
+async def test_the_check_finds_what_is_wrong(platform: Platform, store: Store, sql: str, expected: str) -> None:
     await platform.pay(capture_method="automatic")
     await platform.assert_sound()
-    store = Store(str(own_process.data))
-    store.db.execute(sql)
-    store.close()
+    store.db.execute(sql, (platform.id,))
     found = (await platform.look("check"))["violations"]
     assert any(expected in violation for violation in found), found
-    await platform.close()

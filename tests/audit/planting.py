@@ -1,0 +1,86 @@
+"""Doing wrong to the books, as only a superuser can."""
+
+import asyncpg
+
+from activities.audit import Report
+from db.invariants import Invariant
+from domain.accounts import CHART, AccountKind, Owner
+from tests.auditing import audited
+from tests.world import World
+
+Entry = tuple[AccountKind, int]
+"""An account's kind, in usd, and a signed amount in minor units: credits positive."""
+
+
+async def behind_the_triggers(world: World, *statements: str) -> None:
+    """Run statements on one connection with every trigger and foreign key off."""
+    connection = await asyncpg.connect(world.superuser_url)
+    try:
+        await connection.execute("SET session_replication_role = replica")
+        for statement in statements:
+            await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+async def post(
+    world: World,
+    operation_id: str,
+    *entries: Entry,
+    step: str = "planted",
+    link: str | None = None,
+    checked: bool = True,
+) -> str:
+    """Plant a ledger transaction, its entries on our Stripe balance linked to the balance transaction `link`.
+
+    The balances are kept as ever; with `checked` False the rules on transactions are off.
+    """
+    ltx_id = f"ltx_planted_{step}"
+    connection = await asyncpg.connect(world.superuser_url)
+    try:
+        async with connection.transaction():
+            wallet = await connection.fetchval("SELECT wallet_id FROM operations WHERE id = $1", operation_id)
+            if not checked:
+                await connection.execute("ALTER TABLE ledger_transactions DISABLE TRIGGER balanced")
+                await connection.execute("ALTER TABLE ledger_entries DISABLE TRIGGER balanced")
+            await connection.execute(
+                "INSERT INTO ledger_transactions (id, operation_id, step, generation, content)"
+                " VALUES ($1, $2, $3, 1, '')",
+                ltx_id,
+                operation_id,
+                step,
+            )
+            for kind, amount in entries:
+                owner = {Owner.PLATFORM: "", Owner.WALLET: wallet}.get(CHART[kind].owner, "acct_planted")
+                account = await _account(connection, kind, owner)
+                entry = await connection.fetchval(
+                    "INSERT INTO ledger_entries (ltx_id, account_id, currency, amount) VALUES ($1, $2, 'usd', $3)"
+                    " RETURNING id",
+                    ltx_id,
+                    account,
+                    amount,
+                )
+                if link is not None and kind is AccountKind.STRIPE_BALANCE:
+                    await connection.execute("INSERT INTO stripe_balance_links VALUES ($1, '', $2)", entry, link)
+    finally:
+        await connection.close()
+    return ltx_id
+
+
+async def _account(connection: "asyncpg.Connection[asyncpg.Record]", kind: AccountKind, owner: str) -> int:
+    await connection.execute(
+        "INSERT INTO ledger_accounts (kind, owner, currency) VALUES ($1, $2, 'usd') ON CONFLICT DO NOTHING", kind, owner
+    )
+    return int(
+        await connection.fetchval(
+            "SELECT id FROM ledger_accounts WHERE kind = $1 AND owner = $2 AND currency = 'usd'", kind, owner
+        )
+    )
+
+
+async def sees_only(world: World, invariant: Invariant, *, times: int = 1) -> Report:
+    """The audit's report, which must say that this invariant, and no other, is violated this often."""
+    report = await audited(world)
+    assert {name: count for name, count in report.counts.items() if count} == {invariant: times}, report.violations
+    assert {found.invariant for found in report.violations} == {invariant}
+    return report

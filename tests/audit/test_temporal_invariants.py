@@ -1,0 +1,111 @@
+"""Operations that nobody is bringing to an end; and what only looks like it."""
+
+from typing import Any
+
+import pytest
+from temporalio.client import (
+    Client,
+    DescribeWorkflowInput,
+    Interceptor,
+    ListWorkflowsInput,
+    OutboundInterceptor,
+    WorkflowExecutionAsyncIterator,
+    WorkflowExecutionDescription,
+)
+
+from activities.audit import Audit, Report
+from activities.stripe_client import open_client
+from activities.stripe_reads import StripeReads
+from db.invariants import Invariant
+from tests.audit.planting import behind_the_triggers, sees_only
+from tests.auditing import assert_clean, audited
+from tests.world import World, until
+
+
+async def test_operation_whose_workflow_was_terminated(world: World, awaiting: str) -> None:
+    await world.workflow(awaiting).terminate("planted")
+
+    # Temporal's list lags a little behind.
+    async def found() -> bool:
+        return (await audited(world)).total > 0
+
+    await until(found, within=10)
+    report = await sees_only(world, Invariant.OPERATION_WITHOUT_WORKFLOW)
+    assert report.violations[0].where == awaiting
+    assert report.violations[0].what.endswith("its workflow is terminated")
+
+
+@pytest.mark.parametrize(("seconds", "violations"), [(50, 0), (70, 1)])
+async def test_operation_that_was_never_started(world: World, paid: str, seconds: int, violations: int) -> None:
+    await world.sql(
+        "INSERT INTO operations (id, kind, status, caller, user_id, wallet_id, amount, currency, created_at)"
+        " SELECT 'dep_forgotten', kind, 'requested', caller, user_id, wallet_id, amount, currency,"
+        f" app_now() - interval '{seconds} seconds' FROM operations"
+    )
+
+    report = await audited(world)
+
+    assert [(found.invariant, found.where) for found in report.violations] == [
+        (Invariant.OPERATION_WITHOUT_WORKFLOW, "dep_forgotten")
+    ] * violations
+    assert all(found.what.endswith("its workflow never ran, or is forgotten") for found in report.violations)
+
+
+async def test_closed_operation_whose_workflow_is_stuck_open_is_no_violation(world: World, awaiting: str) -> None:
+    await behind_the_triggers(world, "UPDATE operations SET status = 'canceled', closed_at = app_now()")
+
+    await assert_clean(world)
+
+
+class _Behind(Interceptor):
+    """A Temporal whose list of workflows is still empty, and to which something happens before it is asked again."""
+
+    def __init__(self, meanwhile: Any) -> None:
+        self.meanwhile = meanwhile
+
+    def intercept_client(self, next: OutboundInterceptor) -> OutboundInterceptor:
+        return _BehindOutbound(next, self.meanwhile)
+
+
+class _BehindOutbound(OutboundInterceptor):
+    def __init__(self, next: OutboundInterceptor, meanwhile: Any) -> None:
+        super().__init__(next)
+        self._meanwhile = meanwhile
+
+    def list_workflows(self, input: ListWorkflowsInput) -> WorkflowExecutionAsyncIterator:
+        input.query = "WorkflowId = 'none'"
+        return super().list_workflows(input)
+
+    async def describe_workflow(self, input: DescribeWorkflowInput) -> WorkflowExecutionDescription:
+        await self._meanwhile()
+        return await super().describe_workflow(input)
+
+
+async def audited_behind(world: World, meanwhile: Any) -> Report:
+    """An audit whose list of workflows is older than everything in this world."""
+    async with open_client(world.sandbox.key, base=world.sandbox.url, timeout=5) as stripe:
+        temporal = Client(**{**world.temporal.config(), "interceptors": [_Behind(meanwhile)]})
+        return await Audit(world.settings, StripeReads(stripe), temporal).run()
+
+
+async def test_workflow_that_temporal_does_not_list_yet_is_asked_for(world: World, awaiting: str) -> None:
+    asked = []
+
+    async def nothing() -> None:
+        asked.append(awaiting)
+
+    report = await audited_behind(world, nothing)
+
+    assert report.violations == ()
+    assert asked == [awaiting]
+
+
+async def test_saga_that_ends_while_the_audit_reads_is_no_violation(world: World, awaiting: str) -> None:
+    async def ends() -> None:
+        await world.call("POST", f"/v1/deposits/{awaiting}/cancel")
+        await world.closed(awaiting)
+        await world.workflow(awaiting).result()
+
+    report = await audited_behind(world, ends)
+
+    assert report.violations == ()

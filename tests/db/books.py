@@ -1,0 +1,153 @@
+"""Paysaga's tables, as a test writes and reads them: through `db`, or past it as one of Postgres's roles."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, TypeAlias, TypeVar
+
+import asyncpg
+
+from db import ledger, operations, users
+from db.engine import APP_ROLE, Database
+from domain.accounts import Account, AccountKind
+from domain.ids import new_id
+from domain.money import Money
+from domain.postings import deposit_credit, move
+from domain.statuses import DepositStatus
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+Result = TypeVar("Result")
+
+STRIPE_BALANCE = Account(AccountKind.STRIPE_BALANCE, "usd")
+
+
+@dataclass(frozen=True)
+class Books:
+    """One test's database. `database` is the application's own way in; the URLs are of its login and two others."""
+
+    database: Database
+    app_url: str = field(repr=False)
+    owner_url: str = field(repr=False)
+    superuser_url: str = field(repr=False)
+
+    # ── Ways in past `db` ──
+
+    @asynccontextmanager
+    async def as_app(self) -> AsyncIterator[Connection]:
+        """In the application's role, as the engine connects."""
+        async with _connected(self.app_url, role=APP_ROLE) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def as_owner(self) -> AsyncIterator[Connection]:
+        """As who owns the tables."""
+        async with _connected(self.owner_url) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def as_superuser(self) -> AsyncIterator[Connection]:
+        """As who may do anything."""
+        async with _connected(self.superuser_url) as connection:
+            yield connection
+
+    async def sql(self, query: str, *arguments: Any) -> list[asyncpg.Record]:
+        """What a query says, asked as superuser."""
+        async with self.as_superuser() as connection:
+            return list(await connection.fetch(query, *arguments))
+
+    async def value(self, query: str, *arguments: Any) -> Any:
+        """The one value that a query says."""
+        [[found]] = await self.sql(query, *arguments)
+        return found
+
+    # ── What a test begins with ──
+
+    async def wallet(self, user: str = "alice", currency: str = "usd", *, holding: int = 0) -> str:
+        """The id of a user's wallet, which a deposit has put `holding` into."""
+        async with self.database.transaction() as connection:
+            await users.ensure_user(connection, user)
+            wallet_id = str((await users.ensure_wallet(connection, user, currency))["id"])
+        if holding:
+            await self.credit(await self.operation(user, currency), wallet_id, Money(holding, currency))
+        return wallet_id
+
+    async def operation(self, user: str = "alice", currency: str = "usd", **values: Any) -> str:
+        """The id of a deposit that was accepted, and no more."""
+        wallet_id = await self.wallet(user, currency)
+        operation_id = new_id("dep")
+        async with self.database.transaction() as connection:
+            await operations.insert_operation(
+                connection,
+                {
+                    "id": operation_id,
+                    "kind": "deposit",
+                    "status": DepositStatus.REQUESTED,
+                    "caller": user,
+                    "user_id": user,
+                    "wallet_id": wallet_id,
+                    "amount": 20_000,
+                    "currency": currency,
+                }
+                | values,
+            )
+        return operation_id
+
+    async def credit(self, operation_id: str, wallet_id: str, money: Money, *, step: str = "credit") -> ledger.Posted:
+        """Money from outside into a wallet."""
+        async with self.database.transaction() as connection:
+            return await ledger.post(connection, operation_id, step, deposit_credit(wallet_id, money))
+
+    async def transfer(self, operation_id: str, step: str, amount: int, *, debit: str, credit: str) -> ledger.Posted:
+        """Dollars from one wallet to another."""
+        posting = move(Money(amount, "usd"), debit=available(debit), credit=available(credit))
+        async with self.database.transaction() as connection:
+            return await ledger.post(connection, operation_id, step, posting)
+
+    async def advance_clock(self, by: timedelta) -> None:
+        """Let every age that the database measures be longer by this."""
+        await self.sql("UPDATE deployment SET clock_offset = clock_offset + $1", by)
+
+    # ── What must always hold ──
+
+    async def holds(self, wallet_id: str) -> int:
+        """What the wallet's owner may spend, in minor units."""
+        async with self.database.transaction() as connection:
+            return (await ledger.wallet_figures(connection, wallet_id)).available
+
+    async def check(self) -> None:
+        """Every transaction balances, stored balances are the sums of their entries, none has a forbidden sign."""
+        assert not await self.sql("SELECT ltx_id FROM ledger_entries GROUP BY ltx_id, currency HAVING sum(amount) <> 0")
+        assert not await self.sql(
+            "SELECT t.id FROM ledger_transactions t LEFT JOIN ledger_entries e ON e.ltx_id = t.id"
+            " GROUP BY t.id HAVING count(e.id) < 2"
+        )
+        assert not await self.sql(
+            "SELECT account_id FROM ledger_balances b WHERE guard * balance < 0 OR balance <>"
+            " (SELECT coalesce(sum(amount), 0) FROM ledger_entries e WHERE e.account_id = b.account_id)"
+        )
+
+
+def available(wallet_id: str, currency: str = "usd") -> Account:
+    """What a wallet's owner may spend."""
+    return Account(AccountKind.WALLET_AVAILABLE, currency, wallet_id)
+
+
+async def at_once(work: Iterable[Awaitable[Result]]) -> list[Result]:
+    """The results of all, done at the same time; the first error that one of them raises."""
+    return list(await asyncio.gather(*work))
+
+
+async def with_errors(work: Iterable[Awaitable[Result]]) -> list[Result | BaseException]:
+    """The results or errors of all, done at the same time."""
+    return list(await asyncio.gather(*work, return_exceptions=True))
+
+
+@asynccontextmanager
+async def _connected(url: str, *, role: str | None = None) -> AsyncIterator[Connection]:
+    connection = await asyncpg.connect(url, server_settings={"role": role} if role else None)
+    try:
+        yield connection
+    finally:
+        await connection.close()

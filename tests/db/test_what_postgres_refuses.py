@@ -1,0 +1,342 @@
+"""The rules that the database itself holds, whatever the code above it does."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+
+import pytest
+from asyncpg.exceptions import (
+    CheckViolationError,
+    ForeignKeyViolationError,
+    GeneratedAlwaysError,
+    InsufficientPrivilegeError,
+    RestrictViolationError,
+    UniqueViolationError,
+)
+
+from db import operations, outbox
+from domain.money import Money
+from tests.db.books import Books, Connection
+
+APPEND_ONLY = ["ledger_transactions", "ledger_entries", "stripe_balance_links", "events", "operator_actions"]
+
+ROLES: dict[str, Callable[[Books], AbstractAsyncContextManager[Connection]]] = {
+    "owner": Books.as_owner,
+    "superuser": Books.as_superuser,
+}
+
+
+@dataclass(frozen=True)
+class Full:
+    """Books in which every append-only table has a row."""
+
+    books: Books
+    operation: str
+    ltx: str
+    alice: int
+    stripe: int
+    """Account ids."""
+
+
+@pytest.fixture
+async def full(books: Books) -> Full:
+    operation, wallet = await books.operation(), await books.wallet()
+    posted = await books.credit(operation, wallet, Money(500, "usd"))
+    async with books.database.transaction() as connection:
+        await outbox.publish(connection, operation, "deposit.succeeded", {})
+        await operations.record_operator_action(
+            connection, operation, "act_1", verb="retry", actor="olga", reason="mended"
+        )
+    await books.sql("INSERT INTO stripe_balance_links VALUES ($1, '', 'txn_1')", posted.entry_ids[0])
+    accounts = {row["kind"]: row["id"] for row in await books.sql("SELECT id, kind FROM ledger_accounts")}
+    return Full(books, operation, posted.id, accounts["wallet_available"], accounts["stripe_balance"])
+
+
+# ── What was written stays ──
+
+
+@pytest.mark.parametrize("table", APPEND_ONLY)
+@pytest.mark.parametrize("statement", ["UPDATE {} SET xmin = xmin", "DELETE FROM {}", "TRUNCATE {} CASCADE"])
+async def test_the_application_may_not_touch_what_was_written(full: Full, table: str, statement: str) -> None:
+    column = {"stripe_balance_links": "stripe_account", "operator_actions": "reason"}.get(table, "xid")
+    statement = statement.replace("xmin", column).format(table)
+
+    async with full.books.as_app() as app:
+        with pytest.raises(InsufficientPrivilegeError):
+            await app.execute(statement)
+
+
+@pytest.mark.parametrize("table", APPEND_ONLY)
+@pytest.mark.parametrize("role", ROLES)
+async def test_not_even_the_owner_edits_what_was_written(full: Full, table: str, role: str) -> None:
+    column = {"stripe_balance_links": "stripe_account", "operator_actions": "reason"}.get(table, "xid")
+    before = await full.books.sql(f"SELECT * FROM {table}")
+
+    async with ROLES[role](full.books) as connection:
+        for statement in (
+            f"UPDATE {table} SET {column} = {column}",
+            f"UPDATE {table} SET {column} = {column} WHERE false",
+            f"DELETE FROM {table}",
+            f"TRUNCATE {table} CASCADE",
+        ):
+            with pytest.raises(RestrictViolationError, match="is append-only"):
+                await connection.execute(statement)
+
+    assert before
+    assert await full.books.sql(f"SELECT * FROM {table}") == before
+
+
+async def test_the_application_may_write_only_what_is_granted(books: Books) -> None:
+    """The whole of it: a new table or column is the application's only if somebody says so here."""
+    granted = await books.sql(
+        "SELECT table_name, privilege_type, string_agg(column_name, ' ' ORDER BY column_name) AS columns"
+        " FROM information_schema.column_privileges WHERE grantee = 'paysaga_app' AND privilege_type <> 'SELECT'"
+        " GROUP BY 1, 2"
+    )
+    columns = {(row["table_name"], row["privilege_type"]): row["columns"].split() for row in granted}
+    whole = await books.sql(
+        "SELECT table_name, privilege_type FROM information_schema.table_privileges"
+        " WHERE grantee = 'paysaga_app' AND privilege_type <> 'SELECT'"
+    )
+
+    assert {table for table, right in columns if right == "UPDATE"} == set(
+        "ledger_snapshots operations requests stripe_calls stripe_events users wallets".split()
+    )
+    assert {right for _, right in columns} == {"INSERT", "UPDATE"}
+    assert {row["privilege_type"] for row in whole} == {"INSERT"}, "never DELETE, TRUNCATE, REFERENCES, TRIGGER"
+    assert not {"ledger_entries", "ledger_transactions", "events"} & {row["table_name"] for row in whole}
+    for table in ("ledger_entries", "ledger_transactions", "events"):
+        assert "xid" not in columns[table, "INSERT"]
+    for table in ("operations", "stripe_calls", "requests"):
+        assert not {"amount", "currency", "wallet_id", "params", "idempotency_key", "fingerprint"} & set(
+            columns[table, "UPDATE"]
+        )
+    untouched = {"deployment", "ledger_balances", "ledger_account_kinds", "operation_statuses", "operation_moves"}
+    assert not untouched & {table for table, _ in columns}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE ledger_balances SET balance = 1",
+        "INSERT INTO ledger_balances (account_id, guard) VALUES (99, 0)",
+        "UPDATE ledger_account_kinds SET guard = 0",
+        "UPDATE ledger_accounts SET owner = 'mallory'",
+        "UPDATE deployment SET mode = 'live'",
+        "UPDATE deployment SET clock_offset = interval '1 day'",
+        "INSERT INTO operation_moves VALUES ('deposit', 'failed', 'succeeded')",
+        "UPDATE operations SET amount = 1",
+        "UPDATE stripe_calls SET params = '{}'",
+        "UPDATE requests SET operation_id = 'dep_other'",
+        "DELETE FROM requests",
+        "DELETE FROM stripe_calls",
+        "DELETE FROM stripe_events",
+        "ALTER TABLE ledger_entries DISABLE TRIGGER ALL",
+        "DROP TRIGGER append_only ON ledger_entries",
+        "SET session_replication_role = replica",
+        "CREATE TABLE public.ledger_entries_2 ()",
+    ],
+)
+async def test_the_application_may_not(full: Full, statement: str) -> None:
+    async with full.books.as_app() as app:
+        with pytest.raises(InsufficientPrivilegeError):
+            await app.execute(statement)
+
+
+@pytest.mark.parametrize("table", ["ledger_transactions", "ledger_entries", "events"])
+async def test_the_application_may_not_say_in_which_transaction_it_writes(full: Full, table: str) -> None:
+    columns, values = {
+        "ledger_transactions": ("id, operation_id, step, generation, content", f"'l', '{full.operation}', 's', 1, ''"),
+        "ledger_entries": ("ltx_id, account_id, currency, amount", f"'{full.ltx}', {full.alice}, 'usd', 5"),
+        "events": ("id, operation_id, type, data", f"'e', '{full.operation}', 't', '{{}}'"),
+    }[table]
+
+    async with full.books.as_app() as app:
+        with pytest.raises(InsufficientPrivilegeError):
+            await app.execute(f"INSERT INTO {table} ({columns}, xid) VALUES ({values}, '3')")
+        with pytest.raises((InsufficientPrivilegeError, GeneratedAlwaysError)):
+            await app.execute(f"INSERT INTO {table} ({columns}, xid) VALUES ({values}, DEFAULT)")
+
+
+# ── A ledger transaction balances, whoever writes it and in whatever order ──
+
+INSERT_LTX = "INSERT INTO ledger_transactions (id, operation_id, step, generation, content) VALUES ($1, $2, $1, 1, '')"
+INSERT_ENTRY = "INSERT INTO ledger_entries (ltx_id, account_id, currency, amount) VALUES ($1, $2, 'usd', $3)"
+
+Write = Callable[[Connection, Full], Awaitable[object]]
+
+
+async def _no_entries(connection: Connection, full: Full) -> None:
+    await connection.execute(INSERT_LTX, "ltx_bad", full.operation)
+
+
+async def _one_entry(connection: Connection, full: Full) -> None:
+    await connection.execute(INSERT_LTX, "ltx_bad", full.operation)
+    await connection.execute(INSERT_ENTRY, "ltx_bad", full.alice, 5)
+
+
+async def _a_cent_more(connection: Connection, full: Full) -> None:
+    await connection.execute(INSERT_LTX, "ltx_bad", full.operation)
+    await connection.execute(INSERT_ENTRY, "ltx_bad", full.alice, 6)
+    await connection.execute(INSERT_ENTRY, "ltx_bad", full.stripe, -5)
+
+
+async def _balanced(connection: Connection, full: Full) -> None:
+    await connection.execute(INSERT_LTX, "ltx_bad", full.operation)
+    rows = [("ltx_bad", full.alice, 5), ("ltx_bad", full.stripe, -5)]
+    await connection.executemany(INSERT_ENTRY, rows)
+
+
+async def _a_third_after_the_check(connection: Connection, full: Full) -> None:
+    await _balanced(connection, full)
+    await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    await connection.execute(INSERT_ENTRY, "ltx_bad", full.alice, 5)
+
+
+async def _a_third_after_the_check_was_put_off_again(connection: Connection, full: Full) -> None:
+    await _balanced(connection, full)
+    await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    await connection.execute("SET CONSTRAINTS ALL DEFERRED")
+    await connection.execute(INSERT_ENTRY, "ltx_bad", full.alice, 5)
+
+
+async def _in_the_shadow_of_a_table_of_the_same_name(connection: Connection, full: Full) -> None:
+    """A temporary table comes before all others in the search path; the check must not be taken in by it."""
+    await connection.execute("CREATE TEMP TABLE ledger_entries (ltx_id text, currency text, amount bigint)")
+    await connection.execute("INSERT INTO pg_temp.ledger_entries VALUES ('ltx_bad', 'usd', 5), ('ltx_bad', 'usd', -5)")
+    await connection.execute(INSERT_LTX, "ltx_bad", full.operation)
+    await connection.execute(INSERT_ENTRY.replace("ledger_entries", "public.ledger_entries"), "ltx_bad", full.alice, 5)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        _no_entries,
+        _one_entry,
+        _a_cent_more,
+        _a_third_after_the_check,
+        _a_third_after_the_check_was_put_off_again,
+        _in_the_shadow_of_a_table_of_the_same_name,
+    ],
+)
+@pytest.mark.parametrize("way_in", [Books.as_app, Books.as_owner], ids=["application", "owner"])
+async def test_what_does_not_balance_is_not_committed(
+    full: Full, write: Write, way_in: Callable[[Books], AbstractAsyncContextManager[Connection]]
+) -> None:
+    async with way_in(full.books) as connection:
+        with pytest.raises(CheckViolationError, match="fewer than two entries|does not sum to zero"):  # noqa: PT012
+            async with connection.transaction():
+                await write(connection, full)
+
+    assert await full.books.value("SELECT count(*) FROM ledger_transactions") == 1
+    await full.books.check()
+
+
+async def test_what_balances_is_committed_by_whatever_way(full: Full) -> None:
+    """So that the test above refuses for its reason, not for the way it writes."""
+    async with full.books.as_app() as app, app.transaction():
+        await app.execute("SET CONSTRAINTS ALL DEFERRED")
+        await _balanced(app, full)
+        await app.execute("SET CONSTRAINTS ALL IMMEDIATE")
+
+    assert await full.books.value("SELECT balance FROM ledger_balances") == 505
+
+
+async def test_currencies_balance_each_on_their_own(full: Full) -> None:
+    euros = await full.books.wallet(currency="eur", holding=500)
+    [[account]] = await full.books.sql("SELECT id FROM ledger_accounts WHERE owner = $1", euros)
+
+    async with full.books.as_app() as app:
+        with pytest.raises(CheckViolationError, match="does not sum to zero"):  # noqa: PT012
+            async with app.transaction():
+                await app.execute(INSERT_LTX, "ltx_bad", full.operation)
+                await app.execute(INSERT_ENTRY, "ltx_bad", full.alice, -5)
+                await app.execute(INSERT_ENTRY.replace("usd", "eur"), "ltx_bad", account, 5)
+
+
+@pytest.mark.parametrize("way_in", [Books.as_app, Books.as_owner], ids=["application", "owner"])
+async def test_an_entry_cannot_join_a_transaction_of_before(
+    full: Full, way_in: Callable[[Books], AbstractAsyncContextManager[Connection]]
+) -> None:
+    async with way_in(full.books) as connection:
+        with pytest.raises(ForeignKeyViolationError, match="ledger_entries_ltx_id_xid_fkey"):  # noqa: PT012
+            async with connection.transaction():
+                rows = [(full.ltx, full.alice, 5), (full.ltx, full.stripe, -5)]
+                await connection.executemany(INSERT_ENTRY, rows)
+
+    await full.books.check()
+
+
+async def test_an_entry_is_in_its_accounts_currency(full: Full) -> None:
+    async with full.books.as_app() as app:
+        with pytest.raises(ForeignKeyViolationError, match="ledger_entries_account_id_currency_fkey"):  # noqa: PT012
+            async with app.transaction():
+                await app.execute(INSERT_LTX, "ltx_bad", full.operation)
+                await app.execute(INSERT_ENTRY.replace("usd", "eur"), "ltx_bad", full.alice, 5)
+                await app.execute(INSERT_ENTRY.replace("usd", "eur"), "ltx_bad", full.stripe, -5)
+
+
+async def test_an_entry_of_nothing_is_none(full: Full) -> None:
+    async with full.books.as_app() as app:
+        with pytest.raises(CheckViolationError, match="ledger_entries_amount_check"):
+            async with app.transaction():
+                await app.execute(INSERT_LTX, "ltx_bad", full.operation)
+                await app.execute(INSERT_ENTRY, "ltx_bad", full.alice, 0)
+
+
+async def test_a_step_has_one_transaction(full: Full) -> None:
+    async with full.books.as_app() as app:
+        with pytest.raises(UniqueViolationError):
+            await app.execute(
+                "INSERT INTO ledger_transactions (id, operation_id, step, generation, content)"
+                " SELECT 'ltx_bad', operation_id, step, generation, content FROM ledger_transactions"
+            )
+
+
+async def test_a_guarded_balance_keeps_its_sign_against_the_owner_too(full: Full) -> None:
+    async with full.books.as_owner() as owner:
+        with pytest.raises(CheckViolationError, match="never_negative"):
+            async with owner.transaction():
+                await owner.execute(INSERT_LTX, "ltx_bad", full.operation)
+                await owner.execute(INSERT_ENTRY, "ltx_bad", full.alice, -501)
+
+
+# ── The chart and the machine, seen from below ──
+
+
+@pytest.mark.parametrize("code", ["USD", "us", "usdd", "usd\n", ""])
+async def test_a_currency_is_three_small_letters(books: Books, code: str) -> None:
+    async with books.as_app() as app:
+        with pytest.raises(CheckViolationError):
+            await app.execute(
+                "INSERT INTO ledger_accounts (kind, owner, currency) VALUES ('fx_clearing', '', $1)", code
+            )
+
+
+async def test_an_account_is_of_a_kind_in_the_chart(books: Books) -> None:
+    async with books.as_app() as app:
+        with pytest.raises(ForeignKeyViolationError):
+            await app.execute("INSERT INTO ledger_accounts (kind, owner, currency) VALUES ('slush_fund', '', 'usd')")
+
+
+async def test_an_operation_is_in_a_wallet_of_its_user_and_currency(books: Books) -> None:
+    alices = await books.wallet("alice")
+
+    with pytest.raises(Exception, match="operations_wallet_id_user_id_currency_fkey"):
+        await books.operation("bob", wallet_id=alices)
+    with pytest.raises(Exception, match="operations_wallet_id_user_id_currency_fkey"):
+        await books.operation("alice", "eur", wallet_id=alices)
+
+
+async def test_a_temporary_table_moves_neither_the_clock_nor_a_status(full: Full) -> None:
+    """The functions that the rules are made of read the tables that they mean, whatever a session's search path."""
+    async with full.books.as_app() as app:
+        await app.execute("CREATE TEMP TABLE deployment AS SELECT interval '100 days' AS clock_offset")
+        await app.execute(
+            "CREATE TEMP TABLE operation_moves AS SELECT 'deposit' kind, 'failed' earlier, 'succeeded' later"
+        )
+
+        assert await app.fetchval("SELECT app_now() < clock_timestamp() + interval '1 minute'")
+        await app.execute("UPDATE operations SET status = 'failed', failure = '{}'")
+        with pytest.raises(CheckViolationError, match="cannot go from failed to succeeded"):
+            await app.execute("UPDATE operations SET status = 'succeeded'")

@@ -1,0 +1,157 @@
+"""Settings: which deployments may not be, and that no secret is ever shown."""
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from domain.money import Money, currency
+from domain.settings import DEFAULT_DEPOSIT_BOUNDS, DepositBounds, Mode, Settings
+
+DATABASE_URL = "postgresql://paysaga:database-hush@localhost/paysaga"
+
+
+def settings(**more: Any) -> Settings:
+    """A deployment's settings; those of a laptop unless told otherwise."""
+    return Settings.model_validate({"database_url": DATABASE_URL, "stripe_secret_key": "sk_test_hush"} | more)
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting of the machine that runs the tests."""
+    for field, known in Settings.model_fields.items():
+        for name in (f"PAYSAGA_{field}".upper(), *getattr(known.validation_alias, "choices", ())):
+            monkeypatch.delenv(str(name), raising=False)
+
+
+# ── Live money and test money ──
+
+
+@pytest.mark.parametrize("key", ["sk_live_hush", "rk_live_hush"])
+def test_live_takes_a_live_key(key: str) -> None:
+    assert settings(mode="live", stripe_secret_key=key).livemode
+
+
+@pytest.mark.parametrize("key", ["sk_test_hush", "rk_test_hush", "pk_live_hush", "", "hush_sk_live_"])
+def test_live_refuses_any_other_key(key: str) -> None:
+    with pytest.raises(ValidationError, match="needs a live STRIPE_SECRET_KEY"):
+        settings(mode="live", stripe_secret_key=key)
+
+
+@pytest.mark.parametrize("mode", [Mode.DEVELOPMENT, Mode.STAGING])
+@pytest.mark.parametrize("key", ["sk_live_hush", "rk_live_hush", "pk_test_hush", "", "SK_TEST_hush"])
+def test_a_test_mode_never_moves_real_money(mode: Mode, key: str) -> None:
+    assert not settings(mode=mode).livemode
+    with pytest.raises(ValidationError, match="must never move real money"):
+        settings(mode=mode, stripe_secret_key=key)
+
+
+def test_a_mode_is_one_of_three() -> None:
+    assert settings().mode is Mode.DEVELOPMENT
+    with pytest.raises(ValidationError):
+        settings(mode="production")
+
+
+# ── Who may sign tokens ──
+
+
+def test_the_development_secret_is_for_development() -> None:
+    secret = "x" * 32
+
+    assert settings(jwt_secret=secret).jwt_secret is not None
+    for mode, key in (("staging", "sk_test_hush"), ("live", "sk_live_hush")):
+        with pytest.raises(ValidationError, match="PAYSAGA_JWT_SECRET is for development"):
+            settings(mode=mode, stripe_secret_key=key, jwt_secret=secret)
+
+
+def test_a_short_secret_is_refused() -> None:
+    with pytest.raises(ValidationError, match="at least 32"):
+        settings(jwt_secret="x" * 31)
+
+
+# ── Patience and bounds ──
+
+
+@pytest.mark.parametrize("http_timeout", [30.0, 31.0])
+def test_a_call_ends_before_its_activity_does(http_timeout: float) -> None:
+    assert settings(pacing={"http_timeout": 29.9}).pacing.start_to_close == 30.0
+    with pytest.raises(ValidationError, match="must be shorter than PAYSAGA_PACING__START_TO_CLOSE"):
+        settings(pacing={"http_timeout": http_timeout})
+
+
+@pytest.mark.parametrize("code", DEFAULT_DEPOSIT_BOUNDS)
+def test_the_default_bounds_are_ten_units_or_more_and_payable(code: str) -> None:
+    bounds = DEFAULT_DEPOSIT_BOUNDS[code]
+
+    assert Money(bounds.smallest, code).check_increment()
+    assert bounds.smallest >= 3 * 10 ** currency(code).exponent
+    assert bounds.largest == 99_999_999, "Stripe's own ceiling of a charge"
+
+
+@pytest.mark.parametrize(
+    "bounds",
+    [{"smallest": 0}, {"smallest": -1}, {"smallest": 5, "largest": 4}, {"smallest": 1, "largest": 100_000_000}],
+)
+def test_bounds_that_leave_no_room_are_refused(bounds: dict[str, int]) -> None:
+    with pytest.raises(ValidationError):
+        DepositBounds.model_validate(bounds)
+
+
+@pytest.mark.parametrize("code", ["USD", "xxx"])
+def test_a_wallets_currency_is_one_that_stripe_settles(code: str) -> None:
+    with pytest.raises(ValidationError, match="not a currency"):
+        settings(deposit_bounds={code: {"smallest": 1_000}})
+
+
+@pytest.mark.parametrize("name", ["answer_within", "sweep_every", "sweep_older_than"])
+@pytest.mark.parametrize("value", [-1.0, float("inf"), float("nan")])
+def test_a_wait_is_a_number_of_seconds(name: str, value: float) -> None:
+    with pytest.raises(ValidationError):
+        settings(**{name: value})
+
+
+# ── As the environment says it ──
+
+
+def test_the_environment_is_read_under_its_usual_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", DATABASE_URL)
+    monkeypatch.setenv("STRIPE_SECRET_KEY", "sk_test_hush")
+    monkeypatch.setenv("STRIPE_WEBHOOK_SECRETS", "whsec_new , whsec_old,,")
+    monkeypatch.setenv("STRIPE_CONNECT_WEBHOOK_SECRETS", "")
+    monkeypatch.setenv("PAYSAGA_PACING__HTTP_TIMEOUT", "5")
+    monkeypatch.setenv("PAYSAGA_DEPOSIT_BOUNDS", '{"usd": {"smallest": 500}}')
+
+    read = Settings()
+
+    assert [secret.get_secret_value() for secret in read.stripe_webhook_secrets] == ["whsec_new", "whsec_old"]
+    assert read.stripe_connect_webhook_secrets == ()
+    assert read.pacing.http_timeout == 5.0
+    assert read.deposit_bounds == {"usd": DepositBounds(smallest=500)}
+
+
+def test_what_is_missing_is_named() -> None:
+    with pytest.raises(ValidationError) as refused:
+        Settings.model_validate({})
+
+    assert {str(error["loc"][0]) for error in refused.value.errors()} == {"DATABASE_URL", "STRIPE_SECRET_KEY"}
+
+
+# ── Secrets ──
+
+
+def test_no_secret_is_in_what_is_printed() -> None:
+    told = settings(
+        temporal_api_key="hush",
+        stripe_webhook_secrets="whsec_hush",
+        stripe_connect_webhook_secrets="whsec_hush",
+        jwt_secret="hush" * 8,
+    )
+
+    assert "hush" not in f"{told!r} {told} {told.model_dump()} {told.model_dump_json()}"
+
+
+def test_no_secret_is_in_the_error_about_it() -> None:
+    with pytest.raises(ValidationError) as refused:
+        settings(stripe_secret_key="sk_live_hush", jwt_secret="hush")
+
+    assert "hush" not in str(refused.value)

@@ -1,0 +1,155 @@
+"""Webhooks doubled, shuffled, early, late and lost."""
+
+import json
+
+from tests.auditing import assert_clean
+from tests.world import World
+
+
+async def _paid(world: World, **more: str) -> str:
+    deposit = await world.accepted_deposit(**more)
+    if deposit["status"] == "awaiting_payment":
+        await world.sandbox.pay(deposit["payment_intent"], "pm_card_visa")
+    return str(deposit["id"])
+
+
+async def _credited_once(world: World, operation_id: str) -> None:
+    closed = await world.closed(operation_id)
+    assert closed["status"] == "succeeded"
+    assert [posting["step"] for posting in closed["postings"]] == ["credit", "stripe_fee"]
+    assert await world.available() == 20_000
+
+
+async def test_f25_each_event_ten_times(world: World) -> None:
+    await world.sandbox.event_fault("*", "duplicate", copies=9)
+
+    operation_id = await _paid(world)
+
+    await _credited_once(world, operation_id)
+    for event in await world.sandbox.events("payment_intent.succeeded"):
+        await world.sandbox.deliver(event["id"], times=10)
+    await world.settled_events()
+    await _credited_once(world, operation_id)
+    await assert_clean(world)
+
+
+async def test_f25_two_event_ids_for_one_change(world: World) -> None:
+    await world.sandbox.event_fault("*", "new_id", copies=1)
+
+    operation_id = await _paid(world)
+
+    await _credited_once(world, operation_id)
+    assert len(await world.sandbox.events("payment_intent.succeeded")) == 2
+    await world.settled_events()
+    await _credited_once(world, operation_id)
+    await assert_clean(world)
+
+
+async def test_f26_out_of_order(world: World) -> None:
+    # Given nothing arrives by itself
+    await world.sandbox.event_fault("*", "drop")
+    operation_id = await _paid(world)
+    [succeeded] = await world.sandbox.events("payment_intent.succeeded")
+    [created] = await world.sandbox.events("payment_intent.created")
+
+    # When the end arrives before the beginning
+    await world.sandbox.deliver(succeeded["id"])
+    await world.sandbox.deliver(created["id"])
+    await world.until(operation_id, lambda now: now["status"] == "succeeded")
+    charged = await world.sandbox.until_event("charge.updated")
+    await world.sandbox.deliver(charged["id"])
+
+    await _credited_once(world, operation_id)
+    await assert_clean(world)
+
+
+async def test_f27_webhook_before_our_own_call_has_returned(world: World) -> None:
+    # Given Stripe has done it, and its answer takes a second longer than its event
+    await world.sandbox.fault("POST", "/v1/payment_intents", "hang_after_commit", seconds=1)
+
+    deposit = await world.accepted_deposit(payment_method="pm_card_visa")
+
+    await _credited_once(world, deposit["id"])
+    await world.settled_events()
+    rows = await world.sql("SELECT state FROM stripe_events WHERE type = 'payment_intent.succeeded'")
+    assert [row["state"] for row in rows] == ["processed"]
+    await assert_clean(world)
+
+
+async def test_f28_three_days_late_starts_a_follow_up_and_no_second_saga(world: World) -> None:
+    await world.sandbox.event_fault("*", "drop")
+    operation_id = await _paid(world)
+    await _credited_once(world, operation_id)
+    await world.workflow(operation_id).result()
+    await world.skip(3 * 86_400)
+
+    [succeeded] = await world.sandbox.events("payment_intent.succeeded")
+    await world.sandbox.deliver(succeeded["id"])
+
+    await world.settled_events()
+    assert await world.workflow(f"{operation_id}/followup").result() == "succeeded"
+    assert await world.runs(operation_id) == 1
+    await _credited_once(world, operation_id)
+    await assert_clean(world)
+
+
+async def test_f28_follow_up_does_what_a_lost_saga_left_undone(world: World) -> None:
+    # Given a deposit that closed without its fee, as if by a restored backup
+    operation_id = await _paid(world)
+    await _credited_once(world, operation_id)
+    await world.workflow(operation_id).result()
+    await world.script(
+        "SET session_replication_role = replica; DELETE FROM stripe_balance_links;"
+        "DELETE FROM ledger_entries USING ledger_transactions t WHERE ltx_id = t.id AND t.step = 'stripe_fee';"
+        "DELETE FROM ledger_transactions WHERE step = 'stripe_fee'"
+    )
+
+    [charged] = (await world.sandbox.events("charge.updated"))[:1]
+    await world.sql("DELETE FROM stripe_events")
+    await world.sandbox.deliver(charged["id"])
+
+    await world.settled_events()
+    await world.workflow(f"{operation_id}/followup").result()
+    await _credited_once(world, operation_id)
+    await assert_clean(world)
+
+
+async def test_f29_every_webhook_dropped(world: World) -> None:
+    await world.sandbox.event_fault("*", "drop")
+
+    paid = await _paid(world)
+    secure = await world.accepted_deposit(payment_method="pm_card_authenticationRequired", user="bob")
+    await world.sandbox.complete_3ds(secure["payment_intent"])
+    declined = await world.deposit(payment_method="pm_card_chargeDeclined", user="carol")
+
+    await _credited_once(world, paid)
+    assert (await world.closed(secure["id"]))["status"] == "succeeded"
+    assert (await world.closed(declined.json()["operation_id"]))["status"] == "failed"
+    assert await world.available("bob") == 20_000
+    assert await world.sql("SELECT FROM stripe_events") == []
+    await assert_clean(world)
+
+
+async def test_event_that_reached_only_the_inbox_is_swept_to_its_saga(world: World) -> None:
+    # Given a deposit that polls no more today
+    deposit = await world.accepted_deposit()
+    await world.sandbox.event_fault("*", "drop")
+    await world.sandbox.pay(deposit["payment_intent"], "pm_card_visa")
+    await _credited_once(world, deposit["id"])
+    await world.workflow(deposit["id"]).result()
+    [event] = await world.sandbox.events("payment_intent.succeeded")
+    await world.sql(
+        "INSERT INTO stripe_events (id, type, object_id, operation_id, payload, state)"
+        " VALUES ($1, $2, $3, NULL, $4, 'received')",
+        event["id"],
+        event["type"],
+        deposit["payment_intent"],
+        json.dumps(event),
+    )
+
+    await world.sweep()
+
+    await world.settled_events()
+    [row] = await world.sql("SELECT state, operation_id FROM stripe_events WHERE id = $1", event["id"])
+    assert (row["state"], row["operation_id"]) == ("processed", deposit["id"])
+    await assert_clean(world)

@@ -1,0 +1,110 @@
+"""API and worker as processes of their own, for tests that kill them."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+
+from domain.settings import Settings
+from tests.world import until
+
+ROOT = Path(__file__).parent.parent
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """What a process needs to be part of the test's Paysaga."""
+    secrets = settings.stripe_webhook_secrets, settings.stripe_connect_webhook_secrets
+    platform, connect = (",".join(secret.get_secret_value() for secret in some) for some in secrets)
+    assert settings.jwt_secret is not None
+    return dict(os.environ) | {
+        "DATABASE_URL": settings.database_url.get_secret_value(),
+        "TEMPORAL_ADDRESS": settings.temporal_address,
+        "STRIPE_SECRET_KEY": settings.stripe_secret_key.get_secret_value(),
+        "STRIPE_API_BASE": settings.stripe_api_base,
+        "STRIPE_WEBHOOK_SECRETS": platform,
+        "STRIPE_CONNECT_WEBHOOK_SECRETS": connect,
+        "PAYSAGA_TASK_QUEUE": settings.task_queue,
+        "PAYSAGA_JWT_SECRET": settings.jwt_secret.get_secret_value(),
+        "PAYSAGA_API_PORT": str(settings.api_port),
+        "PAYSAGA_ANSWER_WITHIN": str(settings.answer_within),
+        "PAYSAGA_SWEEP_OLDER_THAN": str(settings.sweep_older_than),
+        "PAYSAGA_STICKY_TIMEOUT": str(settings.sticky_timeout),
+        "PAYSAGA_PACING": settings.pacing.model_dump_json(),
+    }
+
+
+class Process:
+    """One process under test."""
+
+    def __init__(self, running: asyncio.subprocess.Process) -> None:
+        self._running = running
+
+    async def tell(self, line: str) -> None:
+        """A line for its standard input."""
+        assert self._running.stdin is not None
+        self._running.stdin.write(f"{line}\n".encode())
+        await self._running.stdin.drain()
+
+    async def said(self) -> str:
+        """The next line of its standard output."""
+        assert self._running.stdout is not None
+        return (await self._running.stdout.readline()).decode().strip()
+
+    async def kill(self) -> None:
+        """SIGKILL: no warning, no goodbye."""
+        self._running.kill()
+        await self._running.wait()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Freeze it, wake it, ask it to end."""
+        self._running.send_signal(number)
+
+    async def stop(self) -> None:
+        """End it, and what it has started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._running.pid, signal.SIGKILL)
+        await self._running.wait()
+
+
+@asynccontextmanager
+async def running(settings: Settings, *module: str, **more: str) -> AsyncIterator[Process]:
+    """`python -m module…` with the test's settings, ended with the block."""
+    process = Process(
+        await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            *module,
+            cwd=ROOT,
+            env=environment(settings) | more,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            start_new_session=True,
+            stderr=asyncio.subprocess.DEVNULL if "PAYSAGA_TEST_NOISE" not in os.environ else None,
+        )
+    )
+    try:
+        yield process
+    finally:
+        await process.stop()
+
+
+@asynccontextmanager
+async def running_api(settings: Settings, *module: str, **more: str) -> AsyncIterator[Process]:
+    """The API as a process, once it answers."""
+    async with running(settings, *(module or ("cli.main", "api")), **more) as process:
+
+        async def answers() -> bool:
+            try:
+                async with httpx.AsyncClient() as http:
+                    return (await http.get(f"http://127.0.0.1:{settings.api_port}/healthz")).is_success
+            except httpx.TransportError:
+                return False
+
+        await until(answers, within=20)
+        yield process
