@@ -14,7 +14,7 @@ class DescribedAPI(FastAPI):
     """An application whose document has an example of everything that it takes and answers."""
 
     def openapi(self) -> Json:
-        """Raises `LookupError` if an example cannot be made: a model's field has neither an example nor a default."""
+        """Raises `LookupError` for a message whose model has no example, and whose fields have none either."""
         if self.openapi_schema is None:
             document = super().openapi()
             schemas = document["components"]["schemas"]
@@ -22,6 +22,9 @@ class DescribedAPI(FastAPI):
             schemas |= problem.pop("$defs") | {"Problem": problem}
             for name in ("HTTPValidationError", "ValidationError"):
                 schemas.pop(name, None)
+            for schema in schemas.values():
+                if "examples" in schema:
+                    schema["examples"] = [_with_nulls(one, schema, schemas) for one in schema["examples"]]
             for route in _routes(document):
                 _describe(route, schemas)
         found: Json = super().openapi()
@@ -49,8 +52,7 @@ def _describe(route: Json, schemas: Json) -> None:
 
 
 def _example(schema: Json, schemas: Json) -> Any:
-    if "$ref" in schema:
-        return _example(schemas[schema["$ref"].rpartition("/")[2]], schemas)
+    schema = _resolved(schema, schemas)
     if schema.get("examples"):
         return schema["examples"][0]
     if "default" in schema:
@@ -60,3 +62,19 @@ def _example(schema: Json, schemas: Json) -> Any:
     if "properties" in schema:
         return {name: _example(part, schemas) for name, part in schema["properties"].items()}
     raise LookupError(f"no example of {schema}")
+
+
+def _with_nulls(example: Any, schema: Json, schemas: Json) -> Any:
+    """An example as its model wrote it: FastAPI leaves out every null that it copies."""
+    schema = _resolved(schema, schemas)
+    if isinstance(example, list):
+        return [_with_nulls(one, schema.get("items", {}), schemas) for one in example]
+    if not isinstance(example, dict) or "properties" not in schema:
+        return example
+    shown = {name: None for name in schema.get("required", []) if name not in example} | example
+    return {name: _with_nulls(part, schema["properties"][name], schemas) for name, part in shown.items()}
+
+
+def _resolved(schema: Json, schemas: Json) -> Json:
+    found: Json = schemas[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+    return found

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from cli.audit import audit
 from cli.stack.errors import PortTaken, StackError
 
 app = typer.Typer(
@@ -131,6 +132,9 @@ def stripe_sandbox(
         raise PortTaken(f"{host}:{port} cannot be listened on: end what uses it, or name another --port.")
     data.parent.mkdir(parents=True, exist_ok=True)
     serve(host, port, str(data))
+
+
+app.command()(audit)
 
 
 @app.command()

@@ -87,3 +87,8 @@ async def world(servers: Servers) -> AsyncIterator[World]:
     """A fresh Paysaga."""
     async with open_world(servers) as made:
         yield made
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options of single folders must be known before the folders are."""
+    parser.addoption("--record", action="store_true", help="record the histories in tests/histories anew")

@@ -25,9 +25,10 @@ class Account:
             return None
         for name in ("postgres", "nobody"):
             try:
-                return cls._of(pwd.getpwnam(name))
+                entry = pwd.getpwnam(name)
             except KeyError:
                 continue
+            return cls(entry.pw_name, entry.pw_uid, entry.pw_gid)
         raise BinaryMissing(
             "Postgres does not run as root, and this machine has neither a user `postgres` nor `nobody`:"
             " add one, or run this command as another user."
@@ -38,11 +39,8 @@ class Account:
         """The owner of an existing folder, for root; None for everybody else."""
         if os.geteuid() != 0:
             return None
-        return cls._of(pwd.getpwuid(folder.stat().st_uid))
-
-    @classmethod
-    def _of(cls, entry: pwd.struct_passwd) -> Self:
-        return cls(entry.pw_name, entry.pw_uid, entry.pw_gid)
+        status = folder.stat()
+        return cls(str(status.st_uid), status.st_uid, status.st_gid)
 
     def can_enter(self, folder: Path) -> bool:
         """Whether this user can reach files in the folder: asked of the kernel, as that user."""

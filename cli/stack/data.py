@@ -44,9 +44,10 @@ class DataDirectory:
     def open(self) -> None:
         """Makes the directory and takes its lock. Raises `DataDirectoryInUse`, `DataUnusable`."""
         try:
-            # Postgres's user, when it is not ours, must be able to pass through; it may not list what is there.
-            self.path.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
-            (self.path / ".gitignore").write_text("*\n")
+            if not self.path.exists():
+                # Postgres's user, when it is not ours, must be able to pass through; it may not list what is there.
+                self.path.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True)
+                (self.path / ".gitignore").write_text("*\n")
             self._lock = (self.path / "lock").open("a+")
         except OSError as error:
             raise DataUnusable(

@@ -88,14 +88,14 @@ class Postgres:
         await self.child.end_orphan()
         binaries = postgres_binaries.find(os.environ.get(postgres_binaries.SETTING))
         account = Account.for_postgres()
+        files = self._files(account)
+        if files.exists():
+            account = Account.owner_of(files)
         if account is not None:
             binaries = await asyncio.to_thread(postgres_binaries.reachable, binaries, account)
-        files = self._files(account)
         if not files.exists():
             await asyncio.to_thread(self._make_cluster, binaries, files, account)
         self._check_major(binaries, files)
-        if os.geteuid() == 0:
-            account = Account.owner_of(files)
         self.port = self.port or free_port()
         try:
             await self._serve(binaries, files, account)

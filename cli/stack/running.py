@@ -33,11 +33,13 @@ async def run_until_told(stack: Stack) -> None:
             running.cancel()
 
     loop = asyncio.get_running_loop()
-    for number in _ENDING:
+    # What is ignored stays so: `nohup` means that a closed terminal shall not end us.
+    heeded = [number for number in _ENDING if signal.getsignal(number) is not signal.SIG_IGN]
+    for number in heeded:
         loop.add_signal_handler(number, end)
     try:
         with suppress(asyncio.CancelledError):
             await running
     finally:
-        for number in _ENDING:
+        for number in heeded:
             loop.remove_signal_handler(number)

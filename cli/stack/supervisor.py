@@ -74,9 +74,7 @@ class Stack:
             preparation = asyncio.to_thread(importlib.import_module, "cli.stack.preparation")
             await _all(self._start_all(self._around()), preparation)
             await self._prepare()
-            self._data.save_environment(
-                {name: value for name, value in self.environment.items() if name.startswith(_OF_SETTINGS)}
-            )
+            self._data.save_environment(self._to_remember())
             if self.options.api_and_worker:
                 await self._start_all(self._inner())
         except BaseException:
@@ -165,6 +163,13 @@ class Stack:
 
     def _local(self, name: str) -> str:
         return f"http://127.0.0.1:{self._state.ports[name]}"
+
+    def _to_remember(self) -> dict[str, str]:
+        """What other commands on this data directory may read: all settings, but no secret of a live deployment."""
+        mode = self.settings.mode
+        if mode is Mode.LIVE:
+            return {"PAYSAGA_MODE": mode}
+        return {name: value for name, value in self.environment.items() if name.startswith(_OF_SETTINGS)}
 
     def _ours(self) -> dict[str, str]:
         """The variables that this stack decides, and the extra ones it was given."""

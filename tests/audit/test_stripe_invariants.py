@@ -29,7 +29,7 @@ async def official_sdk(world: World) -> AsyncIterator[StripeClient]:
 async def pay_behind_our_back(world: World, metadata: dict[str, str]) -> None:
     """A card payment that no operation asked for, and its balance transaction."""
     before = len(await world.sandbox.listed("balance_transactions"))
-    await world.sandbox.event_fault("*", "drop", times=None)
+    await world.sandbox.event_fault("*", "drop")
     async with official_sdk(world) as client:
         await client.v1.payment_intents.create_async(
             {

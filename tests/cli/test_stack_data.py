@@ -80,3 +80,24 @@ def test_the_environment_comes_back_as_a_shell_would_read_it(tmp_path: Path) -> 
 
 def test_a_directory_without_a_stack_has_no_environment(tmp_path: Path) -> None:
     assert DataDirectory(tmp_path).load_environment() == {}
+
+
+def test_a_directory_that_was_there_is_left_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / ".gitignore").write_text("mine\n")
+    mode = tmp_path.stat().st_mode
+
+    data = DataDirectory(tmp_path)
+    data.open()
+    data.close()
+
+    assert (tmp_path / ".gitignore").read_text() == "mine\n"
+    assert tmp_path.stat().st_mode == mode
+
+
+def test_a_new_directory_keeps_itself_out_of_git(tmp_path: Path) -> None:
+    data = DataDirectory(tmp_path / "new")
+    data.open()
+    data.close()
+
+    assert (tmp_path / "new" / ".gitignore").read_text() == "*\n"
+    assert not (tmp_path / "new").stat().st_mode & 0o066

@@ -1,6 +1,7 @@
 """Paysaga's tables, as a test writes and reads them: through `db`, or past it as one of Postgres's roles."""
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -10,12 +11,13 @@ from typing import Any, TypeAlias, TypeVar
 import asyncpg
 
 from db import ledger, operations, users
-from db.engine import APP_ROLE, Database
+from db.engine import APP_ROLE, Database, open_database
 from domain.accounts import Account, AccountKind
 from domain.ids import new_id
 from domain.money import Money
 from domain.postings import deposit_credit, move
 from domain.statuses import DepositStatus
+from tests.world import Servers
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Result = TypeVar("Result")
@@ -132,6 +134,22 @@ class Books:
 def available(wallet_id: str, currency: str = "usd") -> Account:
     """What a wallet's owner may spend."""
     return Account(AccountKind.WALLET_AVAILABLE, currency, wallet_id)
+
+
+@asynccontextmanager
+async def open_books(servers: Servers) -> AsyncIterator[Books]:
+    """A fresh copy of the migrated template, for as long as the block runs."""
+    name = f"b_{secrets.token_hex(6)}"
+    async with _connected(servers.superuser_url("postgres")) as admin:
+        await admin.execute(f"CREATE DATABASE {name} TEMPLATE paysaga_template")
+        async with open_database(servers.database_url(name), pool_size=20) as database:
+            yield Books(
+                database=database,
+                app_url=servers.database_url(name),
+                owner_url=servers.owner_url(name),
+                superuser_url=servers.superuser_url(name),
+            )
+        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 async def at_once(work: Iterable[Awaitable[Result]]) -> list[Result]:

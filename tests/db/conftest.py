@@ -6,28 +6,15 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from db.engine import open_database
-from tests.db.books import Books
+from tests.db.books import Books, open_books
 from tests.world import Servers
 
 
 @pytest.fixture
 async def books(servers: Servers) -> AsyncIterator[Books]:
     """Paysaga's database with nothing in it."""
-    name = f"b_{secrets.token_hex(6)}"
-    admin = await asyncpg.connect(servers.superuser_url("postgres"))
-    try:
-        await admin.execute(f"CREATE DATABASE {name} TEMPLATE paysaga_template")
-        async with open_database(servers.database_url(name), pool_size=20) as database:
-            yield Books(
-                database=database,
-                app_url=servers.database_url(name),
-                owner_url=servers.owner_url(name),
-                superuser_url=servers.superuser_url(name),
-            )
-        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    finally:
-        await admin.close()
+    async with open_books(servers) as opened:
+        yield opened
 
 
 @pytest.fixture

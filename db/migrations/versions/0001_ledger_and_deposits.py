@@ -34,7 +34,7 @@ _DEPLOYMENT = [
     # Every age in SQL is measured on this clock, so that a test can move it together with Stripe's and Temporal's.
     """
     CREATE FUNCTION app_now() RETURNS timestamptz LANGUAGE sql VOLATILE AS
-    $$ SELECT clock_timestamp() + (SELECT clock_offset FROM deployment) $$
+    $$ SELECT clock_timestamp() + (SELECT clock_offset FROM public.deployment) $$
     """,
 ]
 
@@ -123,7 +123,8 @@ _OPERATIONS = [
     "CREATE INDEX operations_of_user ON operations (user_id, id)",
     "CREATE INDEX operations_open ON operations (created_at) WHERE closed_at IS NULL",
     """
-    CREATE FUNCTION operations_move_forward() RETURNS trigger LANGUAGE plpgsql AS $$
+    CREATE FUNCTION operations_move_forward() RETURNS trigger LANGUAGE plpgsql
+    SET search_path = public, pg_temp AS $$
     BEGIN
         IF NEW.status <> OLD.status AND NOT EXISTS (
             SELECT FROM operation_moves WHERE kind = NEW.kind AND earlier = OLD.status AND later = NEW.status
@@ -287,9 +288,11 @@ _LEDGER = [
     """,
     "CREATE TRIGGER keep_balance AFTER INSERT ON ledger_entries FOR EACH ROW EXECUTE FUNCTION ledger_keep_balance()",
     # Both tables check at commit. The transaction's own check alone could be made to run early, by SET CONSTRAINTS,
-    # and more entries be added after it.
+    # and more entries be added after it. Like every function that reads a table here, it says whose: a temporary table
+    # called ledger_entries would otherwise be found first, and could say anything.
     """
-    CREATE FUNCTION ledger_check_balanced() RETURNS trigger LANGUAGE plpgsql AS $$
+    CREATE FUNCTION ledger_check_balanced() RETURNS trigger LANGUAGE plpgsql
+    SET search_path = public, pg_temp AS $$
     DECLARE
         checked text := CASE TG_TABLE_NAME WHEN 'ledger_entries' THEN to_jsonb(NEW)->>'ltx_id' ELSE NEW.id::text END;
     BEGIN
