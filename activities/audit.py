@@ -170,8 +170,8 @@ class Audit:
             raise CannotAudit(f"{error} Name the database and the mode that belong together.") from error
         except stripe.StripeError as error:
             raise CannotAudit(
-                f"Stripe at {self._settings.stripe_api_base} cannot be read ({type(error).__name__}:"
-                f" {error.user_message or error.http_status or 'no answer'}): see that it answers, and that"
+                f"Stripe at {self._settings.stripe_api_base} cannot be read ({type(error).__name__},"
+                f" {f'HTTP {error.http_status}' if error.http_status else 'no answer'}): see that it answers, and that"
                 " STRIPE_SECRET_KEY may read balance transactions, PaymentIntents and customers."
             ) from error
         except UNREADABLE as error:

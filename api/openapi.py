@@ -15,20 +15,22 @@ class DescribedAPI(FastAPI):
 
     def openapi(self) -> Json:
         """Raises `LookupError` for a message whose model has no example, and whose fields have none either."""
-        if self.openapi_schema is None:
-            document = super().openapi()
-            schemas = document["components"]["schemas"]
-            problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-            schemas |= problem.pop("$defs") | {"Problem": problem}
-            for name in ("HTTPValidationError", "ValidationError"):
-                schemas.pop(name, None)
-            for schema in schemas.values():
-                if "examples" in schema:
-                    schema["examples"] = [_with_nulls(one, schema, schemas) for one in schema["examples"]]
-            for route in _routes(document):
-                _describe(route, schemas)
-        found: Json = super().openapi()
-        return found
+        if self.openapi_schema is not None:
+            return self.openapi_schema
+        document: Json = super().openapi()
+        self.openapi_schema = None  # Until it is complete.
+        schemas = document["components"]["schemas"]
+        problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas |= problem.pop("$defs") | {"Problem": problem}
+        for name in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(name, None)
+        for schema in schemas.values():
+            if "examples" in schema:
+                schema["examples"] = [_with_nulls(one, schema, schemas) for one in schema["examples"]]
+        for route in _routes(document):
+            _describe(route, schemas)
+        self.openapi_schema = document
+        return document
 
 
 def _routes(document: Json) -> Iterator[Json]:
@@ -57,6 +59,8 @@ def _example(schema: Json, schemas: Json) -> Any:
         return schema["examples"][0]
     if "default" in schema:
         return schema["default"]
+    if "anyOf" in schema:
+        return _example(schema["anyOf"][0], schemas)
     if schema.get("type") == "array":
         return [_example(schema["items"], schemas)]
     if "properties" in schema:

@@ -10,6 +10,9 @@ metadata = sa.MetaData()
 
 _NOW = sa.text("app_now()")
 
+_JSON = JSONB(none_as_null=True)
+"""None is SQL's NULL. JSON has a null of its own, which no constraint and no `IS NULL` takes for nothing."""
+
 
 def _when(name: str, *, default: bool = False) -> sa.Column[object]:
     return sa.Column(name, sa.TIMESTAMP(timezone=True), server_default=_NOW if default else None, nullable=not default)
@@ -33,7 +36,7 @@ users = sa.Table(
     sa.Column("name", sa.Text),
     sa.Column("country", sa.Text),
     sa.Column("locale", sa.Text),
-    sa.Column("channels", JSONB, nullable=False),
+    sa.Column("channels", _JSON, nullable=False),
     _when("created_at", default=True),
     _when("updated_at", default=True),
 )
@@ -61,11 +64,11 @@ operations = sa.Table(
     sa.Column("wallet_id", sa.Text, sa.ForeignKey("wallets.id"), nullable=False),
     sa.Column("amount", sa.BigInteger, nullable=False),
     sa.Column("currency", sa.Text, nullable=False),
-    sa.Column("request", JSONB, nullable=False),
-    sa.Column("details", JSONB, nullable=False),
-    sa.Column("failure", JSONB),
+    sa.Column("request", _JSON, nullable=False),
+    sa.Column("details", _JSON, nullable=False),
+    sa.Column("failure", _JSON),
     sa.Column("needs_attention", sa.Boolean, nullable=False),
-    sa.Column("attention", JSONB),
+    sa.Column("attention", _JSON),
     sa.Column("retries", sa.Integer, nullable=False),
     _when("last_retry_at"),
     _when("created_at", default=True),
@@ -83,7 +86,7 @@ requests = sa.Table(
     sa.Column("fingerprint", sa.Text, nullable=False),
     sa.Column("operation_id", sa.Text, sa.ForeignKey("operations.id"), nullable=False),
     sa.Column("verb", sa.Text),
-    sa.Column("refusal", JSONB),
+    sa.Column("refusal", _JSON),
     _when("created_at", default=True),
     _when("answered_at"),
 )
@@ -97,7 +100,7 @@ operator_actions = sa.Table(
     sa.Column("verb", sa.Text, nullable=False),
     sa.Column("actor", sa.Text, nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
-    sa.Column("seen", JSONB, nullable=False),
+    sa.Column("seen", _JSON, nullable=False),
     _when("created_at", default=True),
 )
 """What operators did to operations, why, and what they saw."""
@@ -170,7 +173,7 @@ stripe_calls = sa.Table(
     sa.Column("idempotency_key", sa.Text, nullable=False),
     sa.Column("write", sa.Text, nullable=False),
     sa.Column("stripe_account", sa.Text, nullable=False),
-    sa.Column("params", JSONB, nullable=False),
+    sa.Column("params", _JSON, nullable=False),
     sa.Column("attempts", sa.Integer, nullable=False),
     _when("first_sent_at", default=True),
     _when("last_sent_at", default=True),
@@ -178,7 +181,7 @@ stripe_calls = sa.Table(
     _when("absent_at"),
     sa.Column("outcome", sa.Text),
     sa.Column("stripe_id", sa.Text),
-    sa.Column("result", JSONB),
+    sa.Column("result", _JSON),
     _when("closed_at"),
 )
 """Every write to Stripe: the intent, committed before it is sent, and its outcome. `doubted_at` is set by an answer
@@ -200,7 +203,7 @@ stripe_events = sa.Table(
     sa.Column("type", sa.Text, nullable=False),
     sa.Column("object_id", sa.Text),
     sa.Column("operation_id", sa.Text),
-    sa.Column("payload", JSONB, nullable=False),
+    sa.Column("payload", _JSON, nullable=False),
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("reason", sa.Text),
     _when("received_at", default=True),
@@ -215,7 +218,7 @@ events = sa.Table(
     sa.Column("id", sa.Text, primary_key=True),
     sa.Column("operation_id", sa.Text, sa.ForeignKey("operations.id"), nullable=False),
     sa.Column("type", sa.Text, nullable=False),
-    sa.Column("data", JSONB, nullable=False),
+    sa.Column("data", _JSON, nullable=False),
     _when("created_at", default=True),
 )
 """The outbox: every domain event, written in the transaction that made it true."""

@@ -8,16 +8,11 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-import asyncpg
 import httpx
 import pytest
 
-from activities.temporal_client import connect
-from cli.stack.postgres import Postgres
-from cli.stack.preparation import prepare_database
-from cli.stack.temporal import TemporalServer
-from tests.world import Servers, World, free_port, open_world, settings_for
-from worker.temporal_setup import prepare_namespace
+from tests.servers import running_servers
+from tests.world import Servers, World, free_port, open_world
 
 # Short processes that used temporalio sometimes crash at their very end, after all went well (sdk-python#300).
 atexit.register(time.sleep, 0.1)
@@ -60,25 +55,9 @@ def _wait_for(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
 
 @pytest.fixture(scope="session")
 async def servers(tmp_path_factory: pytest.TempPathFactory, sandbox_url: str) -> AsyncIterator[Servers]:
-    """Postgres with a migrated template database, Temporal, and the sandbox."""
+    """What almost every test runs on."""
     folder = tmp_path_factory.mktemp("servers")
-    async with (
-        Postgres(folder / "postgres", fsync=False, temporary=True) as postgres,
-        TemporalServer(folder / "temporal", time_skipping=True) as temporal,
-    ):
-        await prepare_database(postgres.owner_url, service="paysaga_service")
-        admin = await asyncpg.connect(postgres.url("postgres", "postgres"))
-        await admin.execute("ALTER DATABASE paysaga RENAME TO paysaga_template")
-        await admin.close()
-        found = Servers(
-            superuser_url=lambda database: postgres.url("postgres", database),
-            owner_url=lambda database: postgres.url("paysaga_owner", database),
-            database_url=lambda database: postgres.url("paysaga_service", database),
-            temporal_address=temporal.address,
-            sandbox_url=sandbox_url,
-        )
-        settings = settings_for(found, "paysaga_template", 0, "sk_test_session")
-        await prepare_namespace(await connect(settings), settings)
+    async with running_servers(folder, sandbox_url) as (found, _, _):
         yield found
 
 

@@ -170,11 +170,7 @@ class World:
 
     async def script(self, statements: str) -> None:
         """Several statements as superuser, on one connection."""
-        connection = await asyncpg.connect(self.superuser_url)
-        try:
-            await connection.execute(statements)
-        finally:
-            await connection.close()
+        await _execute(self.superuser_url, statements)
 
     async def closed_by_sql(self, operation_id: str, *, within: float = 20) -> asyncpg.Record:
         """The operation's row, once its saga has ended: for when there is no API."""
@@ -232,6 +228,14 @@ class World:
         )
 
 
+async def _execute(url: str, statements: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statements)
+    finally:
+        await connection.close()
+
+
 def settings_for(servers: Servers, database: str, port: int, key: str, *, pacing: Pacing = BRISK) -> Settings:
     """What one test's processes are told."""
     return Settings(
@@ -262,10 +266,8 @@ async def open_world(
     """A fresh world; with `worker` and `api` in this process unless the test runs its own."""
     name = f"t_{secrets.token_hex(6)}"
     async with AsyncExitStack() as stack:
-        admin = await asyncpg.connect(servers.superuser_url("postgres"))
-        stack.push_async_callback(admin.close)
-        await admin.execute(f"CREATE DATABASE {name} TEMPLATE paysaga_template")
-        stack.push_async_callback(admin.execute, f"DROP DATABASE {name} WITH (FORCE)")
+        await _execute(servers.superuser_url("postgres"), f"CREATE DATABASE {name} TEMPLATE paysaga_template")
+        stack.push_async_callback(_execute, servers.superuser_url("postgres"), f"DROP DATABASE {name} WITH (FORCE)")
         sandbox = Sandbox(servers.sandbox_url, f"sk_test_{name}")
         stack.push_async_callback(sandbox.close)
         port = free_port()

@@ -206,7 +206,7 @@ async def read_deposit(deposit_id: str, caller: AnyCaller, held: Held) -> Deposi
     },
 )
 async def cancel_deposit(
-    deposit_id: str, caller: AnyCaller, asked: AskedOnce, held: Held, _: Cancellation | None = None
+    deposit_id: str, caller: AnyCaller, asked: AskedOnce, held: Held, nothing: Cancellation | None = None
 ) -> Response:
     """Call a deposit off. Answers once it is certain that nothing will be taken; a payment that was faster counts."""
     async with held.database.transaction() as connection:

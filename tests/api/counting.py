@@ -3,6 +3,8 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import asyncpg
+
 from tests.world import World
 
 UNRELATED = {"stripe_events", "ledger_snapshots"}
@@ -11,9 +13,13 @@ UNRELATED = {"stripe_events", "ledger_snapshots"}
 
 async def rows(world: World) -> dict[str, int]:
     """How many rows each table has."""
-    tables = [row["relname"] for row in await world.sql("SELECT relname FROM pg_stat_user_tables")]
-    counts = " UNION ALL ".join(f"SELECT '{name}' AS name, count(*) FROM {name}" for name in tables)
-    return {row["name"]: row["count"] for row in await world.sql(counts) if row["name"] not in UNRELATED}
+    connection = await asyncpg.connect(world.superuser_url)
+    try:
+        tables = [row["relname"] for row in await connection.fetch("SELECT relname FROM pg_stat_user_tables")]
+        counts = [f"SELECT '{name}' AS name, count(*) FROM {name}" for name in tables if name not in UNRELATED]
+        return dict(await connection.fetch(" UNION ALL ".join(counts)))
+    finally:
+        await connection.close()
 
 
 @asynccontextmanager

@@ -35,8 +35,8 @@ async def test_every_route_is_described(contract: Contract) -> None:
         "GET /healthz", "GET /readyz",
     }  # fmt: skip
     for name, route in routes.items():
-        assert route["summary"] and route["description"], name
-        assert route["description"][0].isupper() and route["description"].endswith("."), name
+        assert route["summary"], name
+        assert route["description"].endswith("."), name
         for parameter in route.get("parameters", []):
             assert parameter["in"] == "path" or parameter.get("description"), (name, parameter)
 

@@ -58,6 +58,8 @@ async def test_wrong_balance(world: World, paid: str) -> None:
     report = await sees_only(world, Invariant.WRONG_BALANCE)
 
     assert report.violations[0].what == "balance 20001, but its entries sum to 20000"
+    with pytest.raises(AssertionError, match=r"audit: 1 violations\nwrong-balance .* wallet_available wal_"):
+        await assert_clean(world)
 
 
 async def test_wrong_balance_where_its_row_is_missing(world: World, paid: str) -> None:

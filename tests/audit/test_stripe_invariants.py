@@ -36,7 +36,7 @@ async def pay_behind_our_back(world: World, metadata: dict[str, str]) -> None:
                 "amount": 5_000,
                 "currency": "usd",
                 "payment_method": "pm_card_visa",
-                "payment_method_types": ["card"],
+                "allowed_payment_method_types": ["card"],
                 "confirm": True,
                 "metadata": metadata,
             }

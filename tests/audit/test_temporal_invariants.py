@@ -84,7 +84,9 @@ class _BehindOutbound(OutboundInterceptor):
 async def audited_behind(world: World, meanwhile: Any) -> Report:
     """An audit whose list of workflows is older than everything in this world."""
     async with open_client(world.sandbox.key, base=world.sandbox.url, timeout=5) as stripe:
-        temporal = Client(**{**world.temporal.config(), "interceptors": [_Behind(meanwhile)]})
+        temporal = Client(
+            world.temporal.service_client, namespace=world.temporal.namespace, interceptors=[_Behind(meanwhile)]
+        )
         return await Audit(world.settings, StripeReads(stripe), temporal).run()
 
 

@@ -6,10 +6,9 @@ from tests.auditing import assert_clean
 from tests.world import World
 
 
-async def _paid(world: World, **more: str) -> str:
-    deposit = await world.accepted_deposit(**more)
-    if deposit["status"] == "awaiting_payment":
-        await world.sandbox.pay(deposit["payment_intent"], "pm_card_visa")
+async def _paid(world: World) -> str:
+    deposit = await world.accepted_deposit()
+    await world.sandbox.pay(deposit["payment_intent"], "pm_card_visa")
     return str(deposit["id"])
 
 

@@ -1,0 +1,99 @@
+"""Postgres and Temporal for tests, and a proxy that loses connections."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import asyncpg
+
+from activities.temporal_client import connect
+from cli.stack.postgres import Postgres
+from cli.stack.preparation import prepare_database
+from cli.stack.temporal import TemporalServer
+from tests.world import Servers, settings_for
+from worker.temporal_setup import prepare_namespace
+
+
+@asynccontextmanager
+async def running_servers(
+    folder: Path, sandbox_url: str, *, durable: bool = False
+) -> AsyncIterator[tuple[Servers, Postgres, TemporalServer]]:
+    """Postgres with a migrated template database, and Temporal. `durable` survives a SIGKILL of Postgres."""
+    async with (
+        Postgres(folder / "postgres", fsync=durable, temporary=True) as postgres,
+        TemporalServer(folder / "temporal", time_skipping=True) as temporal,
+    ):
+        await prepare_database(postgres.owner_url, service="paysaga_service")
+        admin = await asyncpg.connect(postgres.url("postgres", "postgres"))
+        await admin.execute("ALTER DATABASE paysaga RENAME TO paysaga_template")
+        await admin.close()
+        found = Servers(
+            superuser_url=lambda database: postgres.url("postgres", database),
+            owner_url=lambda database: postgres.url("paysaga_owner", database),
+            database_url=lambda database: postgres.url("paysaga_service", database),
+            temporal_address=temporal.address,
+            sandbox_url=sandbox_url,
+        )
+        settings = settings_for(found, "paysaga_template", 0, "sk_test_session")
+        await prepare_namespace(await connect(settings), settings)
+        yield found, postgres, temporal
+
+
+class CommitCutter:
+    """A proxy before Postgres that can lose a connection at a COMMIT: before the server hears it, or after it did.
+
+    `arm` picks the transaction: the next one in which the client sent `marker`.
+    """
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+        self._marker: bytes | None = None
+        self._server_hears = False
+        self.cut = 0
+        self.port = 0
+
+    def arm(self, marker: str, *, server_hears: bool) -> None:
+        """Cut the next commit of a transaction that sent `marker`."""
+        self._marker, self._server_hears = marker.encode(), server_hears
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Forward connections while the block runs."""
+        async with await asyncio.start_server(self._serve, "127.0.0.1", 0) as server:
+            self.port = server.sockets[0].getsockname()[1]
+            yield
+
+    async def _serve(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+        server, to_server = await asyncio.open_connection("127.0.0.1", self._target)
+        back = asyncio.create_task(_pump(server, to_client))
+        transaction = b""
+        try:
+            while data := await client.read(65536):
+                transaction += data
+                if b"COMMIT" in data:
+                    if self._marker is not None and self._marker in transaction:
+                        self._marker = None
+                        self.cut += 1
+                        if self._server_hears:
+                            back.cancel()
+                            to_server.write(data)
+                            await server.read(1)
+                        return
+                    transaction = b""
+                to_server.write(data)
+                await to_server.drain()
+        finally:
+            back.cancel()
+            for writer in (to_server, to_client):
+                writer.close()
+                with suppress(OSError):
+                    await writer.wait_closed()
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+        writer.close()
