@@ -29,6 +29,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities import visibility
 from domain.ids import OperationId
+from domain.money import Money
 from domain.operations import FOLLOW_UP_WORKFLOW, OperationKind, SagaInput, StripeHint, followup_id
 from domain.pacing import Pacing
 
@@ -79,6 +80,7 @@ class SagaDispatcher:
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
             search_attributes=self._attributes(operation),
+            static_summary=_summary(operation),
         )
         try:
             with _reaching():
@@ -111,6 +113,7 @@ class SagaDispatcher:
                     id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
                     id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                     search_attributes=self._attributes(operation),
+                    static_summary=_summary(operation),
                 )
         except WorkflowAlreadyStartedError:
             log.info("saga has run", operation_id=operation["id"])
@@ -139,6 +142,7 @@ class SagaDispatcher:
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
                 id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
                 search_attributes=self._attributes(operation),
+                static_summary=_summary(operation),
                 start_signal="stripe_event",
                 start_signal_args=[hint],
             )
@@ -167,7 +171,12 @@ class SagaDispatcher:
             raise TimeoutError("Temporal did not answer in time") from error
 
     def _input(self, operation: sa.RowMapping) -> SagaInput:
-        return SagaInput(operation_id=OperationId(operation["id"]), pacing=self._pacing)
+        return SagaInput(
+            operation_id=OperationId(operation["id"]),
+            amount=operation["amount"],
+            currency=operation["currency"],
+            pacing=self._pacing,
+        )
 
     def _attributes(self, operation: sa.RowMapping) -> TypedSearchAttributes:
         return TypedSearchAttributes(
@@ -178,3 +187,8 @@ class SagaDispatcher:
                 SearchAttributePair(visibility.NEEDS_ATTENTION, False),
             ]
         )
+
+
+def _summary(operation: sa.RowMapping) -> str:
+    """What the Temporal UI says the workflow is."""
+    return f"{operation['kind']} of {Money(operation['amount'], operation['currency'])}"

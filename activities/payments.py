@@ -114,11 +114,10 @@ class PaymentActivities:
         payment = await self._reads.payment(await self._payment_intent_id(ref))
         async with self._database.transaction() as connection:
             operation = await operations.require(connection, ref.operation_id)
-            checked = _checked(payment, Money(operation["amount"], operation["currency"]))
             if payment.charge_id is not None:
                 await stripe_calls.claim_objects(connection, ref.operation_id, [payment.charge_id])
             await inbox.settle(connection, list(ref.event_ids), InboxState.PROCESSED)
-        return checked
+        return _checked(payment, Money(operation["amount"], operation["currency"]))
 
     async def _payment_intent_id(self, ref: OperationRef) -> str:
         async with self._database.transaction() as connection:

@@ -60,7 +60,7 @@ class StripeCaller:
 
     async def _answered_by_error(self, call: Call, error: stripe.StripeError) -> Call:
         ruling = verdict(error)
-        said = f"{call.write} of {call.subject}: {type(error).__name__} {error.http_status} {error_code(error)}"
+        said = f"{call.write} of {call.subject}: {_brief(error)}"
         log.warning("stripe call not done", key=call.key, verdict=ruling, status=error.http_status)
         if ruling is Verdict.MISUSE:
             raise outcomes.parked(
@@ -94,7 +94,7 @@ class StripeCaller:
         try:
             found = await write.find(self._client, call)
         except stripe.StripeError as error:
-            raise outcomes.in_doubt(f"looking for {call.key}: {type(error).__name__} {error.http_status}") from error
+            raise outcomes.in_doubt(f"looking for {call.key}: {_brief(error)}") from error
         if found is not None:
             log.info("adopted", key=call.key, stripe_id=found["id"])
             return await self._done(call, write, found)
@@ -111,3 +111,8 @@ class StripeCaller:
                 result=write.result(answer),
                 objects=[answer["id"]] if call.subject == call.operation_id else [],
             )
+
+
+def _brief(error: stripe.StripeError) -> str:
+    """The error without Stripe's own words: those may quote what was sent."""
+    return " ".join(str(part) for part in (type(error).__name__, error.http_status, error_code(error)) if part)

@@ -17,7 +17,7 @@ from domain.stripe_events import read
 BATCH = 500
 """Rows that one sweep takes; the next one goes on."""
 
-GIVE_UP_ROUTING_AFTER = 240.0
+GIVE_UP_ROUTING_AFTER = 120.0
 """Seconds after which an event that names no operation of ours counts as somebody else's."""
 
 log = structlog.get_logger()

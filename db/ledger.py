@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -149,15 +150,20 @@ async def find(connection: AsyncConnection, operation_id: str, step: str, *, gen
 async def link(
     connection: AsyncConnection, entry_ids: Iterable[int], balance_transaction_id: str, *, stripe_account: str = ""
 ) -> None:
-    """Say that these entries explain one of Stripe's balance transactions. Saying it again changes nothing."""
+    """Say that these entries explain one of Stripe's balance transactions. Saying it again changes nothing.
+
+    Raises `PostingMismatch` if one was said to explain another.
+    """
     for entry_id in entry_ids:
         await connection.execute(
-            sa.text(
-                "INSERT INTO stripe_balance_links (entry_id, stripe_account, balance_transaction_id)"
-                " VALUES (:entry, :account, :transaction) ON CONFLICT (entry_id) DO NOTHING"
-            ),
-            {"entry": entry_id, "account": stripe_account, "transaction": balance_transaction_id},
+            insert(stripe_balance_links)
+            .values(entry_id=entry_id, stripe_account=stripe_account, balance_transaction_id=balance_transaction_id)
+            .on_conflict_do_nothing()
         )
+        query = sa.select(stripe_balance_links.c.stripe_account, stripe_balance_links.c.balance_transaction_id)
+        linked = (await connection.execute(query.where(stripe_balance_links.c.entry_id == entry_id))).one()
+        if tuple(linked) != (stripe_account, balance_transaction_id):
+            raise PostingMismatch(f"Entry {entry_id} explains {linked.balance_transaction_id} already.")
 
 
 async def stripe_entry(connection: AsyncConnection, ltx_id: str) -> int:

@@ -35,6 +35,9 @@ class SagaInput(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     operation_id: OperationId
+    amount: int
+    """Minor units; for whoever looks at the saga. The steps read the operation's row."""
+    currency: str
     pacing: Pacing
 
 

@@ -18,6 +18,7 @@ from temporalio.exceptions import ActivityError, ApplicationError
 
 from activities import outcomes, visibility
 from activities.ledger import LedgerActivities, OperatorAction, Trouble
+from domain.money import Money
 from domain.operations import Failure, OperationRef, SagaInput, StripeHint
 from workflows import steps
 
@@ -55,7 +56,7 @@ class Saga:
         self._woken = False
         self.cancel_requested = False
         self._trouble: Trouble | None = None
-        self._facts: dict[str, str] = {}
+        self._facts = {"amount": str(Money(input.amount, input.currency))}
 
     # ── What may come from outside, at any time, even before `run` begins ──
 
@@ -179,7 +180,7 @@ class Saga:
         self._trouble = Trouble(
             operation_id=self.ref.operation_id, failure=failure, needs_attention=flagged, retries=tries + 1
         )
-        self._facts["stuck at"] = summary
+        self._facts["stuck_at"] = summary
         self.show()
         await self._note(LedgerActivities.note_trouble, self._trouble, summary="show what it waits for")
         wait = None if parked else self.pacing.saga_retry(tries)
@@ -192,7 +193,7 @@ class Saga:
         if self._trouble.needs_attention:
             workflow.upsert_search_attributes([visibility.NEEDS_ATTENTION.value_set(False)])
         self._trouble = None
-        self._facts.pop("stuck at", None)
+        self._facts.pop("stuck_at", None)
         self.show()
         await self._note(LedgerActivities.clear_trouble, self.ref, summary="it went through after all")
 
@@ -205,10 +206,12 @@ class Saga:
 
     def _card(self) -> str:
         lines = [f"**{self.ref.operation_id}** is `{self.status}`", ""]
-        lines += [f"- {name}: {value}" for name, value in self._facts.items()]
+        lines += [f"- {name.replace('_', ' ')}: {value}" for name, value in self._facts.items()]
         if self._trouble is not None:
-            lines.append(f"- trouble: {self._trouble.failure.detail} (retries: {self._trouble.retries})")
-            lines.append("- an operator can send the update `retry` with `actor` and `reason` once it is mended")
+            lines.append(f"- trouble: {self._trouble.failure.detail} (put off {self._trouble.retries} times)")
+        lines.append(
+            '- an operator can send the update `retry` with `{"actor": …, "reason": …}`: it then goes on at once'
+        )
         return "\n".join(lines)
 
 

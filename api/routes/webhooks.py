@@ -145,12 +145,18 @@ def _watch_clock(signature: str) -> None:
 def _event(text: str) -> dict[str, Any]:
     """The event that a verified body is. Raises `WebhookRefused` if it is none, and so cannot be Stripe's."""
     try:
-        event = json.loads(text)
+        event = json.loads(text, object_hook=_without_secret)
     except (ValueError, RecursionError) as error:
         raise errors.WebhookRefused("The body is not JSON that can be read.") from error
     if not isinstance(event, dict) or not all(_is_name(event.get(name)) for name in ("id", "type")):
         raise errors.WebhookRefused("The body is not an event: it has no id or type.")
     return event
+
+
+def _without_secret(thing: dict[str, Any]) -> dict[str, Any]:
+    """An object of Stripe's as it may be kept: with a PaymentIntent's client secret, anybody could act on it."""
+    thing.pop("client_secret", None)
+    return thing
 
 
 def _is_name(value: object) -> bool:
@@ -164,8 +170,8 @@ def _arrival(text: str, *, connect: bool, livemode: bool) -> Arrival:
     state, reason, object_id, operation_id = InboxState.QUARANTINED, None, None, None
     if (flaw := unstorable(event)) is not None:
         # Postgres takes no such jsonb. Turned away, Stripe would send it again for days, and then it would be lost: so
-        # its text is kept, as one string in which `\u0000` is six harmless characters.
-        reason, payload, account = f"it {flaw}", {"text": text}, ""
+        # it is kept as one string, in which `\u0000` is six harmless characters.
+        reason, payload, account = f"it {flaw}", {"text": json.dumps(event)}, ""
     elif event.get("livemode") is not livemode:
         reason = f"livemode is {event.get('livemode')}"
     elif not isinstance(account, str) or bool(account) is not connect:

@@ -136,20 +136,44 @@ def available(wallet_id: str, currency: str = "usd") -> Account:
     return Account(AccountKind.WALLET_AVAILABLE, currency, wallet_id)
 
 
-@asynccontextmanager
-async def open_books(servers: Servers) -> AsyncIterator[Books]:
-    """A fresh copy of the migrated template, for as long as the block runs."""
-    name = f"b_{secrets.token_hex(6)}"
-    async with _connected(servers.superuser_url("postgres")) as admin:
-        await admin.execute(f"CREATE DATABASE {name} TEMPLATE paysaga_template")
-        async with open_database(servers.database_url(name), pool_size=20) as database:
+@dataclass(frozen=True)
+class Copy:
+    """A database made from the migrated template. `unseeded` are the tables that the migrations leave empty."""
+
+    servers: Servers
+    name: str
+    unseeded: list[str]
+
+    @classmethod
+    @asynccontextmanager
+    async def made_for(cls, servers: Servers) -> AsyncIterator["Copy"]:
+        """A fresh one, for as long as the block runs."""
+        name = f"b_{secrets.token_hex(6)}"
+        async with _connected(servers.superuser_url("postgres")) as admin:
+            await admin.execute(f"CREATE DATABASE {name} TEMPLATE paysaga_template")
+            async with _connected(servers.superuser_url(name)) as fresh:
+                tables = await fresh.fetch("SELECT relname FROM pg_stat_user_tables ORDER BY 1")
+                unseeded = [row[0] for row in tables if not await fresh.fetch(f"SELECT FROM {row[0]} LIMIT 1")]
+            yield cls(servers, name, unseeded)
+            await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[Books]:
+        """As a test uses it."""
+        async with open_database(self.servers.database_url(self.name), pool_size=20) as database:
             yield Books(
                 database=database,
-                app_url=servers.database_url(name),
-                owner_url=servers.owner_url(name),
-                superuser_url=servers.superuser_url(name),
+                app_url=self.servers.database_url(self.name),
+                owner_url=self.servers.owner_url(self.name),
+                superuser_url=self.servers.superuser_url(self.name),
             )
-        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    async def empty(self) -> None:
+        """Take everything out that tests put in, past every trigger that would refuse it."""
+        async with _connected(self.servers.superuser_url(self.name)) as superuser:
+            await superuser.execute("SET session_replication_role = replica")
+            await superuser.execute(";".join(f"DELETE FROM {table}" for table in self.unseeded))
+            await superuser.execute("UPDATE deployment SET mode = 'development', clock_offset = interval '0'")
 
 
 async def at_once(work: Iterable[Awaitable[Result]]) -> list[Result]:

@@ -68,7 +68,6 @@ async def test_postings_that_name_the_same_wallets_in_opposite_orders_wait_for_e
     await at_once(post(n) for n in range(60))
 
     assert [await books.holds(wallet) for wallet in wallets] == [10_000 + 60 * amount for amount in amounts]
-    assert await books.value("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()") == 0
     await books.check()
 
 

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from asyncpg.exceptions import (
@@ -16,7 +17,7 @@ from asyncpg.exceptions import (
 
 from db import ledger, operations, outbox
 from domain.money import Money
-from tests.db.books import Books, Connection, open_books
+from tests.db.books import Books, Connection, Copy
 from tests.world import Servers
 
 APPEND_ONLY = ["ledger_transactions", "ledger_entries", "stripe_balance_links", "events", "operator_actions"]
@@ -56,7 +57,7 @@ async def fill(books: Books) -> Full:
 @pytest.fixture(scope="module")
 async def full(servers: Servers) -> AsyncIterator[Full]:
     """One for all that is refused here, since a refusal leaves nothing behind."""
-    async with open_books(servers) as books:
+    async with Copy.made_for(servers) as copy, copy.opened() as books:
         yield await fill(books)
         assert await books.holds(await books.wallet()) == 500
         await books.check()
@@ -173,6 +174,14 @@ async def test_the_application_may_not_say_in_which_transaction_it_writes(full: 
 INSERT_LTX = "INSERT INTO ledger_transactions (id, operation_id, step, generation, content) VALUES ($1, $2, $1, 1, '')"
 INSERT_ENTRY = "INSERT INTO ledger_entries (ltx_id, account_id, currency, amount) VALUES ($1, $2, 'usd', $3)"
 
+
+async def together(connection: Connection, *statements: tuple[Any, ...]) -> None:
+    """All of them, with their arguments, in one transaction."""
+    async with connection.transaction():
+        for statement, *arguments in statements:
+            await connection.execute(statement, *arguments)
+
+
 Write = Callable[[Connection, Full], Awaitable[object]]
 
 
@@ -260,11 +269,13 @@ async def test_currencies_balance_each_on_their_own(books: Books) -> None:
     [[account]] = await full.books.sql("SELECT id FROM ledger_accounts WHERE owner = $1", euros)
 
     async with full.books.as_app() as app:
-        with pytest.raises(CheckViolationError, match="does not sum to zero"):  # noqa: PT012
-            async with app.transaction():
-                await app.execute(INSERT_LTX, "ltx_bad", full.operation)
-                await app.execute(INSERT_ENTRY, "ltx_bad", full.alice, -5)
-                await app.execute(INSERT_ENTRY.replace("usd", "eur"), "ltx_bad", account, 5)
+        with pytest.raises(CheckViolationError, match="does not sum to zero"):
+            await together(
+                app,
+                (INSERT_LTX, "ltx_bad", full.operation),
+                (INSERT_ENTRY, "ltx_bad", full.alice, -5),
+                (INSERT_ENTRY.replace("usd", "eur"), "ltx_bad", account, 5),
+            )
 
 
 @pytest.mark.parametrize("way_in", [Books.as_app, Books.as_owner], ids=["application", "owner"])
@@ -272,29 +283,35 @@ async def test_an_entry_cannot_join_a_transaction_of_before(
     full: Full, way_in: Callable[[Books], AbstractAsyncContextManager[Connection]]
 ) -> None:
     async with way_in(full.books) as connection:
-        with pytest.raises(ForeignKeyViolationError, match="ledger_entries_ltx_id_xid_fkey"):  # noqa: PT012
-            async with connection.transaction():
-                rows = [(full.ltx, full.alice, 5), (full.ltx, full.stripe, -5)]
-                await connection.executemany(INSERT_ENTRY, rows)
+        with pytest.raises(ForeignKeyViolationError, match="ledger_entries_ltx_id_xid_fkey"):
+            await together(
+                connection,
+                (INSERT_ENTRY, full.ltx, full.alice, 5),
+                (INSERT_ENTRY, full.ltx, full.stripe, -5),
+            )
 
     await full.books.check()
 
 
 async def test_an_entry_is_in_its_accounts_currency(full: Full) -> None:
     async with full.books.as_app() as app:
-        with pytest.raises(ForeignKeyViolationError, match="ledger_entries_account_id_currency_fkey"):  # noqa: PT012
-            async with app.transaction():
-                await app.execute(INSERT_LTX, "ltx_bad", full.operation)
-                await app.execute(INSERT_ENTRY.replace("usd", "eur"), "ltx_bad", full.alice, 5)
-                await app.execute(INSERT_ENTRY.replace("usd", "eur"), "ltx_bad", full.stripe, -5)
+        with pytest.raises(ForeignKeyViolationError, match="ledger_entries_account_id_currency_fkey"):
+            await together(
+                app,
+                (INSERT_LTX, "ltx_bad", full.operation),
+                (INSERT_ENTRY.replace("usd", "eur"), "ltx_bad", full.alice, 5),
+                (INSERT_ENTRY.replace("usd", "eur"), "ltx_bad", full.stripe, -5),
+            )
 
 
 async def test_an_entry_of_nothing_is_none(full: Full) -> None:
     async with full.books.as_app() as app:
-        with pytest.raises(CheckViolationError, match="ledger_entries_amount_check"):  # noqa: PT012
-            async with app.transaction():
-                await app.execute(INSERT_LTX, "ltx_bad", full.operation)
-                await app.execute(INSERT_ENTRY, "ltx_bad", full.alice, 0)
+        with pytest.raises(CheckViolationError, match="ledger_entries_amount_check"):
+            await together(
+                app,
+                (INSERT_LTX, "ltx_bad", full.operation),
+                (INSERT_ENTRY, "ltx_bad", full.alice, 0),
+            )
 
 
 async def test_a_step_has_one_transaction(full: Full) -> None:
@@ -308,10 +325,12 @@ async def test_a_step_has_one_transaction(full: Full) -> None:
 
 async def test_a_guarded_balance_keeps_its_sign_against_the_owner_too(full: Full) -> None:
     async with full.books.as_owner() as owner:
-        with pytest.raises(CheckViolationError, match="never_negative"):  # noqa: PT012
-            async with owner.transaction():
-                await owner.execute(INSERT_LTX, "ltx_bad", full.operation)
-                await owner.execute(INSERT_ENTRY, "ltx_bad", full.alice, -501)
+        with pytest.raises(CheckViolationError, match="never_negative"):
+            await together(
+                owner,
+                (INSERT_LTX, "ltx_bad", full.operation),
+                (INSERT_ENTRY, "ltx_bad", full.alice, -501),
+            )
 
 
 # ── The chart and the machine, seen from below ──

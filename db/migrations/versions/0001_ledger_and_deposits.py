@@ -455,6 +455,7 @@ _FUNCTIONS = (
 
 
 def upgrade() -> None:
+    """From an empty database."""
     for statement in [*_ROLE, *_DEPLOYMENT, *_PEOPLE, *_OPERATIONS, *_LEDGER, *_STRIPE]:
         op.execute(statement)
     for table in _APPEND_ONLY:
