@@ -83,21 +83,25 @@ class SagaDispatcher:
             static_summary=_summary(operation),
         )
         try:
+            # The SDK's own timeout does not bound its connecting, nor its polling for an update that was accepted.
             with _reaching():
-                await self._client.execute_update_with_start_workflow(
-                    "first_answer",
-                    id="first-answer",
-                    start_workflow_operation=start,
-                    result_type=str,
-                    rpc_timeout=timedelta(seconds=within),
-                )
+                async with asyncio.timeout(within):
+                    await self._client.execute_update_with_start_workflow(
+                        "first_answer",
+                        id="first-answer",
+                        start_workflow_operation=start,
+                        result_type=str,
+                        rpc_timeout=timedelta(seconds=within),
+                    )
         except WorkflowAlreadyStartedError:
             return True  # It ran, and is over: its answer is on the operation's row.
-        except (RPCError, WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError) as error:
+        except (RPCError, TimeoutError, WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError) as error:
             log.warning("no first answer", operation_id=operation["id"], error=type(error).__name__)
-            # The start's own outcome is a future of the SDK's; unread, its error would be reported as forgotten.
-            with contextlib.suppress(RPCError, WorkflowAlreadyStartedError, asyncio.CancelledError):
-                await start.workflow_handle()
+            # The start's own outcome is a future of the SDK's; unread, its error would be reported as forgotten. If
+            # Temporal was never reached, it stays open for ever: so it is looked at, and not waited for.
+            with contextlib.suppress(RPCError, WorkflowAlreadyStartedError, asyncio.CancelledError, TimeoutError):
+                async with asyncio.timeout(0):
+                    await start.workflow_handle()
             return False
         return True
 
@@ -155,9 +159,10 @@ class SagaDispatcher:
         """
         try:
             with _reaching():
-                await self._client.get_workflow_handle(operation_id).execute_update(
-                    verb, id=update_id, rpc_timeout=timedelta(seconds=within)
-                )
+                async with asyncio.timeout(within):
+                    await self._client.get_workflow_handle(operation_id).execute_update(
+                        verb, id=update_id, rpc_timeout=timedelta(seconds=within)
+                    )
         except WorkflowUpdateFailedError as error:
             cause = error.cause
             if isinstance(cause, ApplicationError) and cause.type is not None:

@@ -1,5 +1,6 @@
 """Whether this process lives, and whether it can work."""
 
+import asyncio
 from datetime import timedelta
 
 import sqlalchemy as sa
@@ -10,6 +11,9 @@ from temporalio.service import RPCError
 from api import problems
 from api.services import Held
 from domain import errors
+
+WITHIN = 2.0
+"""Seconds that Temporal has to answer."""
 
 router = APIRouter(tags=["health"])
 
@@ -40,7 +44,9 @@ async def ready(held: Held) -> Health:
     async with held.database.transaction() as connection:
         await connection.execute(sa.text("SELECT 1 FROM deployment"))
     try:
-        await held.temporal.service_client.check_health(timeout=timedelta(seconds=2))
-    except (RPCError, RuntimeError) as error:
+        # check_health's own timeout does not bound its connecting, if this process has not reached Temporal before.
+        async with asyncio.timeout(WITHIN):
+            await held.temporal.service_client.check_health(timeout=timedelta(seconds=WITHIN))
+    except (RPCError, RuntimeError, TimeoutError) as error:
         raise errors.Unavailable("Temporal cannot be reached.") from error
     return Health()

@@ -1,5 +1,6 @@
 """Stripe's webhooks: verify, store, signal, answer. Nothing is decided here."""
 
+import asyncio
 import json
 import time
 from typing import Any
@@ -22,6 +23,9 @@ from domain.stripe_events import WAITED_FOR, Unreadable, read
 
 TOLERANCE = 300
 """Seconds that a signature may be old (https://docs.stripe.com/webhooks#replay-attacks)."""
+
+SIGNAL_WITHIN = 3.0
+"""Seconds that Stripe waits, at most, for a saga to be told of what is stored already."""
 
 log = structlog.get_logger()
 router = APIRouter(prefix="/webhooks/stripe", tags=["webhooks"])
@@ -101,8 +105,9 @@ async def _receive(held: Services, request: Request, secrets: tuple[SecretStr, .
         is_new = await inbox.store(connection, arrival.routed_to(operation["id"] if operation is not None else None))
     if is_new and operation is not None and arrival.state is InboxState.RECEIVED:
         try:
-            await held.dispatcher.deliver(operation, StripeHint(event_id=arrival.id, type=arrival.type))
-        except (NoSaga, RPCError) as error:
+            async with asyncio.timeout(SIGNAL_WITHIN):
+                await held.dispatcher.deliver(operation, StripeHint(event_id=arrival.id, type=arrival.type))
+        except (NoSaga, RPCError, TimeoutError) as error:
             # It is stored, so the sweeper will tell the saga; asking Stripe to send it again would not be faster.
             log.warning("event waits for the sweeper", event_id=arrival.id, error=type(error).__name__)
     return Received()

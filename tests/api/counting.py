@@ -17,7 +17,7 @@ async def rows(world: World) -> dict[str, int]:
     try:
         tables = [row["relname"] for row in await connection.fetch("SELECT relname FROM pg_stat_user_tables")]
         counts = [f"SELECT '{name}' AS name, count(*) FROM {name}" for name in tables if name not in UNRELATED]
-        return dict(await connection.fetch(" UNION ALL ".join(counts)))
+        return {row["name"]: row["count"] for row in await connection.fetch(" UNION ALL ".join(counts))}
     finally:
         await connection.close()
 

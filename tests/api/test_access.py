@@ -51,7 +51,7 @@ BAD_TOKENS = {
     "issued in the future": _signed(iat=NOW + 600),
     "expiry is text": _signed(exp="soon"),
     "expiry beyond every calendar": _signed(exp=float("inf")),
-    **{f"no {name}": _signed(**{name: None}) for name in ("sub", "role", "iss", "aud", "iat", "exp")},
+    **{f"no {name}": _signed(JWT_SECRET, **{name: None}) for name in ("sub", "role", "iss", "aud", "iat", "exp")},
     "unknown role": _signed(role="owner"),
     "role in capitals": _signed(role="ADMIN"),
     "several roles": _signed(role=["admin"]),

@@ -222,7 +222,7 @@ async def test_client_secret_is_null_while_stripe_is_down(world: World) -> None:
 
 
 async def test_f54_no_secret_and_no_person_in_postgres_or_the_history(world: World) -> None:
-    """A client secret is kept nowhere; a person's name only where they gave it, and in what Stripe was told and said."""
+    """A client secret is kept nowhere; a person's name where they gave it, and in what Stripe was told and said."""
     person = {"email": "pia.private@example.com", "name": "Pia Private"}
     subject = "pia.subject@example.com"
     await world.call("PUT", "/v1/me", person, user=subject)

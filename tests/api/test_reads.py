@@ -193,19 +193,3 @@ async def test_operation_shows_all_that_is_recorded(world: World) -> None:
     await world.settled_events()
     heard = (await world.get(f"/v1/operations/{deposit['id']}", user="sven"))["stripe_events"]
     assert "payment_intent.succeeded" in {one["type"] for one in heard if one["state"] == "processed"}
-
-
-async def test_operation_shows_what_it_waits_for(world: World) -> None:
-    await world.sandbox.fault("POST", "/v1/payment_intents", "error_before", times=9)
-    answer = await world.deposit(user="stuck")
-    assert answer.status_code == 202
-    assert answer.json()["status"] == "requested"
-    assert answer.headers["location"] == f"/v1/deposits/{answer.json()['id']}"
-    shown = await world.get(f"/v1/operations/{answer.json()['id']}", user="stuck")
-    assert shown["retries"] >= 1
-    assert shown["attention"]["code"]
-    assert shown["last_retry_at"]
-    [payment] = [call for call in shown["calls"] if call["write"] == "payment_intents.create"]
-    assert (payment["outcome"], payment["stripe_id"]) == (None, None)
-    await world.sandbox.control("DELETE", "faults")
-    await world.until(answer.json()["id"], lambda operation: operation["status"] == "awaiting_payment")

@@ -55,7 +55,8 @@ async def send(
     """A delivery, signed as Stripe would unless a `header` is given."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     signature = sign(content, secret_of(world, path), **how) if header is None else header
-    return await world.http.post(path, content=content, headers={"Stripe-Signature": signature})
+    raw = signature.encode() if isinstance(signature, str) else signature
+    return await world.http.post(path, content=content, headers={b"Stripe-Signature": raw})
 
 
 async def stored(world: World, event_id: str) -> list[Any]:
@@ -228,7 +229,7 @@ async def test_f31_thin_event_is_kept(world: World) -> None:
         ("v1.billing.meter.error_report_triggered", "ignored"),
         ("charge.updated", "quarantined"),
     ):
-        sent = thin | {"id": f"evt_{uuid.uuid4().hex}", "type": event_type}
+        sent: dict[str, Any] = thin | {"id": f"evt_{uuid.uuid4().hex}", "type": event_type}
         assert (await send(world, sent)).status_code == 200
         assert (await stored(world, sent["id"]))[0]["state"] == state
 

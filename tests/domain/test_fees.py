@@ -47,6 +47,7 @@ def test_a_currency_can_have_its_own_rate() -> None:
         (500, Money(890, "kwd"), 40),
         (500, Money(1_000, "huf"), 100),  # 50 fillér: half of its step of 100
         (10_000, Money(777, "usd"), 777),
+        (10_000, Money(5, "kwd"), 5),  # a whole step of 10 would be more than there is
         (9_999, Money(5, "kwd"), 0),
         (0, Money(777, "usd"), 0),
         (500, Money(0, "usd"), 0),

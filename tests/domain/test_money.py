@@ -115,6 +115,10 @@ def test_the_currencies_of_stripes_list_are_known() -> None:
     codes = known_codes()
 
     assert len(codes) == len(set(codes)) > 130
+    assert {code for code in codes if currency(code).exponent == 0} == (ISO_ZERO_DECIMALS - {"isk", "ugx", "uyi"}) | {
+        "mga"
+    }
+    assert {code for code in codes if currency(code).exponent == 3} == ISO_THREE_DECIMALS - {"iqd", "lyd"}
     assert set("usd eur gbp jpy kwd chf sek huf isk twd ugx mga clp krw bhd inr brl mxn pln".split()) <= set(codes)
     # Not moved by Stripe: obsolete, a fund code, precious metal, and two of ISO's three-decimal currencies.
     assert not set("dem hrk usn xau xts iqd lyd".split()) & set(codes)
