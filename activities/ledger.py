@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 from temporalio import activity
 
 from activities import outcomes
-from db import ledger, operations, outbox
+from db import ledger, operations, outbox, stripe_calls
 from db.engine import Database
 from domain import postings
 from domain.money import Money
@@ -92,7 +92,9 @@ class LedgerActivities:
             await ledger.post(
                 connection, ref.operation_id, Step.CREDIT, postings.deposit_credit(operation["wallet_id"], money)
             )
-            news = await operations.advance(connection, ref.operation_id, DepositStatus.SUCCEEDED)
+            paid = await stripe_calls.latest(connection, ref.operation_id, Step.CREATE_PAYMENT_INTENT)
+            details = {"payment_intent": paid.stripe_id} if paid is not None else {}
+            news = await operations.advance(connection, ref.operation_id, DepositStatus.SUCCEEDED, details=details)
             if news:
                 await outbox.publish(connection, ref.operation_id, *_event(operation, DepositStatus.SUCCEEDED))
             elif operation["status"] != DepositStatus.SUCCEEDED:

@@ -36,6 +36,8 @@ class PaymentActivities:
                 operation_id=ref.operation_id,
                 write="customers.create",
                 params={name: user[name] for name in ("email", "name") if user[name]},
+                # What Stripe refuses in a profile (an e-mail address) the user can correct; the next deposit then asks.
+                again_after_refusal=True,
             )
         )
         if call.refusal is not None:

@@ -88,8 +88,8 @@ class StripeCaller:
     async def _look_up(self, call: Call, write: Write) -> Call:
         """Whether a call in doubt was carried out after all: adopted if so; absent if twice not found.
 
-        Found once only, it comes back open and is sent again with the same key: had Stripe merely failed to answer,
-        the key says so, and had it not begun, it begins now.
+        Missed for the first time, it comes back open and is sent again with the same key: had Stripe merely failed to
+        answer, the key says so, and had it not begun, it begins now.
         """
         try:
             found = await write.find(self._client, call)

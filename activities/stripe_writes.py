@@ -47,8 +47,8 @@ async def _newest_tagged(objects: AsyncIterator[stripe.StripeObject], call: Call
 
 
 def _since(call: Call) -> Json:
-    # A day earlier than we sent it: clocks differ, and the window only has to be short enough to page through.
-    return {"gte": int((call.first_sent_at - timedelta(days=1)).timestamp())}
+    # An hour before we sent it: clocks differ, but the window has to be short enough to page through.
+    return {"gte": int((call.first_sent_at - timedelta(hours=1)).timestamp())}
 
 
 async def _create_customer(client: StripeClient, params: Json, options: RequestOptions) -> stripe.StripeObject:

@@ -4,6 +4,8 @@ A process that dies between two steps of the ordinary path (insert and start, st
 these find it.
 """
 
+import asyncio
+
 import structlog
 from temporalio import activity
 
@@ -19,6 +21,9 @@ BATCH = 500
 
 GIVE_UP_ROUTING_AFTER = 120.0
 """Seconds after which an event that names no operation of ours counts as somebody else's."""
+
+VERB_WITHIN = 3.0
+"""Seconds that a sweep waits for a saga's answer to a verb; the next sweep asks again."""
 
 log = structlog.get_logger()
 
@@ -73,10 +78,19 @@ class SweepActivities:
         """Ask sagas for the verbs that clients were told are accepted; how many."""
         async with self._database.transaction() as connection:
             rows = await operations.unanswered_verbs(connection, older_than=self._older_than, limit=BATCH)
-        for row in rows:
-            await self._verbs.ask(
-                caller=row["caller"], key=row["key"], operation_id=row["operation_id"], verb=row["verb"], within=5.0
+        # At once: a saga that cannot answer yet must not keep the others waiting.
+        await asyncio.gather(
+            *(
+                self._verbs.ask(
+                    caller=row["caller"],
+                    key=row["key"],
+                    operation_id=row["operation_id"],
+                    verb=row["verb"],
+                    within=VERB_WITHIN,
+                )
+                for row in rows
             )
+        )
         return len(rows)
 
     @activity.defn

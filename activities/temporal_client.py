@@ -1,7 +1,5 @@
 """Connecting to Temporal."""
 
-from pathlib import Path
-
 from temporalio.client import Client, TLSConfig
 from temporalio.contrib.pydantic import pydantic_data_converter
 
@@ -26,4 +24,4 @@ async def connect(settings: Settings, *, lazy: bool = False) -> Client:
 def _tls(settings: Settings) -> TLSConfig | bool:
     if not settings.temporal_tls or settings.temporal_tls_ca_file is None:
         return settings.temporal_tls
-    return TLSConfig(server_root_ca_cert=Path(settings.temporal_tls_ca_file).read_bytes())
+    return TLSConfig(server_root_ca_cert=settings.temporal_tls_ca_file.read_bytes())

@@ -11,6 +11,8 @@ import typer
 from cli.stack.errors import StackError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from activities.audit import Report
     from db.audit import Solvency
     from domain.settings import Settings
@@ -34,11 +36,11 @@ def audit(
     """
     from cli.settings import settings_from
 
-    report = asyncio.run(_look(settings_from(_environment(data))))
+    report = asyncio.run(look(settings_from(_environment(data))))
     if as_json:
         print(report.model_dump_json(indent=2))
     else:
-        _show(report)
+        show(report)
     if report.total:
         raise typer.Exit(1)
 
@@ -55,7 +57,8 @@ def _environment(data: Path) -> Mapping[str, str]:
     return {**os.environ, **DataDirectory(data).load_environment()}
 
 
-async def _look(settings: "Settings") -> "Report":
+async def look(settings: "Settings") -> "Report":
+    """One audit of the deployment. Raises `AuditImpossible`."""
     from activities.audit import Audit, CannotAudit
     from activities.stripe_client import open_client
     from activities.stripe_reads import StripeReads
@@ -73,15 +76,17 @@ async def _look(settings: "Settings") -> "Report":
             raise AuditImpossible(str(error)) from error
 
 
-def _show(report: "Report") -> None:
+def show(report: "Report", console: "Console | None" = None) -> None:
+    """Prints a report; on stdout unless another console is named."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    # A pipe has no width; there a row stays on one line, for grep.
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=400)
+    if console is None:
+        console = Console(highlight=False)
+        # A pipe has no width; there a row stays on one line, for grep.
+        if not console.is_terminal:
+            console = Console(highlight=False, width=400)
     for solvency in report.solvency:
         console.print(Text(_sentence(solvency)))
     if report.violations:

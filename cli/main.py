@@ -89,7 +89,7 @@ def api() -> None:
 
 @app.command()
 def worker() -> None:
-    """Run the sagas: a Temporal worker with its schedules."""
+    """Run the sagas: a Temporal worker. `paysaga migrate` makes the schedules that it also works on."""
     from cli.serving import serve_until_told
     from cli.settings import settings_from
     from worker.main import serve

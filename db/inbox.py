@@ -78,12 +78,25 @@ async def state_of(connection: AsyncConnection, event_id: str) -> InboxState:
 
 
 async def unprocessed(connection: AsyncConnection, *, older_than: float, limit: int) -> list[sa.RowMapping]:
-    """Events received, and last signaled, more than `older_than` seconds ago, oldest first."""
+    """Events received more than `older_than` seconds ago that are due to be signaled, oldest first.
+
+    Each is due again once it has waited as long as it had when it was last signaled: a saga that cannot take it in
+    (Stripe is away) is told ever more rarely, since each time stays in its history.
+    """
     since = sa.func.app_now() - timedelta(seconds=older_than)
+    waited_before = stripe_events.c.signaled_at - stripe_events.c.received_at
     query = (
         sa.select(stripe_events)
         .where(stripe_events.c.state == InboxState.RECEIVED, stripe_events.c.received_at < since)
-        .where(sa.or_(stripe_events.c.signaled_at.is_(None), stripe_events.c.signaled_at < since))
+        .where(
+            sa.or_(
+                stripe_events.c.signaled_at.is_(None),
+                sa.and_(
+                    stripe_events.c.signaled_at < since,
+                    sa.func.app_now() - stripe_events.c.signaled_at > waited_before,
+                ),
+            )
+        )
         .order_by(stripe_events.c.received_at)
         .limit(limit)
     )

@@ -91,7 +91,7 @@ class Payment(BaseModel):
             return Failure(
                 code="settlement-mismatch",
                 detail=f"Stripe settles this charge as {self.fee.gross} {self.fee.currency}, not {expected.amount} "
-                f"{expected.currency}. Its fee was not booked.",
+                f"{expected.currency}. It cannot be booked.",
             )
         return None
 

@@ -7,7 +7,7 @@ with `PAYSAGA_`. Nested values use two underscores (`PAYSAGA_PACING__HTTP_TIMEOU
 from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, FilePath, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from domain.money import CurrencyCode
@@ -44,10 +44,10 @@ DEFAULT_DEPOSIT_BOUNDS = {
     "eur": DepositBounds(smallest=1_000),
     "gbp": DepositBounds(smallest=1_000),
     "jpy": DepositBounds(smallest=1_000),
-    "kwd": DepositBounds(smallest=3_000),
+    "kwd": DepositBounds(smallest=10_000),
     "usd": DepositBounds(smallest=1_000),
 }
-"""A deposit starts at ten units of most currencies. Its keys are the currencies in which a wallet can be held."""
+"""A deposit starts at ten units (a thousand yen). Its keys are the currencies in which a wallet can be held."""
 
 
 def _shared(name: str) -> AliasChoices:
@@ -76,7 +76,7 @@ class Settings(BaseSettings):
     temporal_address: str = Field(default="127.0.0.1:7233", validation_alias=_shared("TEMPORAL_ADDRESS"))
     temporal_namespace: str = Field(default="paysaga", validation_alias=_shared("TEMPORAL_NAMESPACE"))
     temporal_tls: bool = Field(default=False, validation_alias=_shared("TEMPORAL_TLS"))
-    temporal_tls_ca_file: str | None = Field(default=None, validation_alias=_shared("TEMPORAL_TLS_CA_FILE"))
+    temporal_tls_ca_file: FilePath | None = Field(default=None, validation_alias=_shared("TEMPORAL_TLS_CA_FILE"))
     """A PEM file of the authority that signed the server's certificate; without it the system's are trusted."""
     temporal_api_key: SecretStr | None = Field(default=None, validation_alias=_shared("TEMPORAL_API_KEY"))
     task_queue: str = "paysaga"
@@ -135,6 +135,8 @@ class Settings(BaseSettings):
                 raise ValueError("PAYSAGA_JWT_SECRET is for development: set PAYSAGA_JWT_PUBLIC_KEY")
             if len(self.jwt_secret.get_secret_value()) < 32:
                 raise ValueError("PAYSAGA_JWT_SECRET needs at least 32 characters")
+        if self.mode is not Mode.DEVELOPMENT and self.jwt_public_key is None:
+            raise ValueError(f"PAYSAGA_MODE={self.mode} needs PAYSAGA_JWT_PUBLIC_KEY: no token could be trusted")
         if self.pacing.http_timeout >= self.pacing.start_to_close:
             raise ValueError("PAYSAGA_PACING__HTTP_TIMEOUT must be shorter than PAYSAGA_PACING__START_TO_CLOSE")
         return self

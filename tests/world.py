@@ -17,10 +17,12 @@ from typing import Any
 import asyncpg
 import httpx
 import jwt
+import pytest
 import uvicorn
 from pydantic import SecretStr
 from stripe import StripeClient
-from temporalio.client import Client, WorkflowHandle
+from temporalio.client import Client, WorkflowHandle, WorkflowUpdateFailedError
+from temporalio.exceptions import ApplicationError
 from temporalio.testing import TimeSkipper
 
 from activities.stripe_client import open_client
@@ -197,6 +199,13 @@ class World:
     async def retry(self, operation_id: str, *, reason: str) -> None:
         """An operator's verb, as the Temporal UI sends it."""
         await self.workflow(operation_id).execute_update("retry", {"actor": "olivia", "reason": reason})
+
+    async def refused_retry(self, operation_id: str, wish: dict[str, str]) -> str | None:
+        """The type of the error that a retry is refused with."""
+        with pytest.raises(WorkflowUpdateFailedError) as refused:
+            await self.workflow(operation_id).execute_update("retry", wish)
+        assert isinstance(refused.value.cause, ApplicationError)
+        return refused.value.cause.type
 
     async def runs(self, workflow_id: str) -> int:
         """How often a workflow of this id was run."""

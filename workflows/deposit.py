@@ -62,7 +62,7 @@ class Deposit(Saga):
         if payment.canceled:
             return await self._end(self._ending(decline) or DepositStatus.CANCELED, decline)
         await self.step(LedgerActivities.credit_deposit, self.ref, summary="credit the wallet")
-        self.show(DepositStatus.SUCCEEDED, waiting_for="Stripe's fee for the charge")
+        self.show(DepositStatus.SUCCEEDED, payment_intent=payment.id, waiting_for="Stripe's fee for the charge")
         self.answered = True
         await self._book_stripe_fee(payment)
         return self.status
@@ -82,8 +82,8 @@ class Deposit(Saga):
                 if not payment.open:
                     break
             await self._wait_in_sight(payment)
-            # While it is processing nothing can be called off, so only Stripe's word ends that wait.
-            stop = None if payment.processing else self._canceling
+            # While it is processing, or once Stripe has refused to call it off, only Stripe's word or time helps.
+            stop = None if payment.processing or self._ending(decline) is not None else self._canceling
             events = await self.hear_from_stripe(polls, or_when=stop, before=self._deadline)
             payment = await self._look(events)
             polls += 1
@@ -123,6 +123,7 @@ class Deposit(Saga):
             polls += 1
         booking = FeeBooking(operation_id=self.ref.operation_id, fee=payment.fee)
         await self.step(LedgerActivities.book_stripe_fee, booking, summary="book Stripe's fee")
+        self.show(balance_transaction=payment.fee.balance_transaction_id, waiting_for=None)
 
     async def _end(self, status: DepositStatus, failure: Failure | None = None) -> str:
         change = StatusChange(
@@ -132,5 +133,5 @@ class Deposit(Saga):
             close=True,
         )
         await self.step(LedgerActivities.record_status, change, summary=f"record {status}")
-        self.show(status)
+        self.show(status, waiting_for=None)
         return self.status

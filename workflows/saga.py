@@ -56,7 +56,8 @@ class Saga:
         self._woken = False
         self.cancel_requested = False
         self._trouble: Trouble | None = None
-        self._facts = {"amount": str(Money(input.amount, input.currency))}
+        self._flagged = False
+        self._facts: dict[str, str] = {"amount": str(Money(input.amount, input.currency))}
 
     # ── What may come from outside, at any time, even before `run` begins ──
 
@@ -103,15 +104,19 @@ class Saga:
         Temporal's cancel arrives as a CancelledError at whatever is awaited. Taken there, it would end a step whose
         outcome is not known; so the story runs apart and only learns that it should be called off.
         """
-        task = asyncio.ensure_future(story)
+        task = asyncio.ensure_future(self._to_the_end(story))
         while not task.done():
             try:
                 await asyncio.shield(task)
             except asyncio.CancelledError:
                 self.cancel_requested = True
+        return task.result()
+
+    async def _to_the_end(self, story: Coroutine[Any, Any, Result]) -> Result:
+        result = await story
         self.answered = True
         await workflow.wait_condition(workflow.all_handlers_finished)
-        return task.result()
+        return result
 
     async def step(
         self,
@@ -163,9 +168,9 @@ class Saga:
         """Whether Stripe has said something that the story has not looked at."""
         return bool(self._mailbox)
 
-    def show(self, status: str | None = None, **facts: str) -> None:
-        """Put the saga's status and what is known where an engineer sees it."""
-        self._facts |= facts
+    def show(self, status: str | None = None, **facts: str | None) -> None:
+        """Put the saga's status and what is known where an engineer sees it; a fact that is None no longer holds."""
+        self._facts = {name: fact for name, fact in (self._facts | facts).items() if fact is not None}
         if status is not None and status != self.status:
             self.status = status
             workflow.upsert_search_attributes([visibility.STATUS.value_set(status)])
@@ -175,26 +180,27 @@ class Saga:
 
     async def _put_off(self, failure: Failure, *, parked: bool, tries: int, summary: str) -> None:
         flagged = parked or tries >= len(self.pacing.saga_retries)
-        if flagged and not (self._trouble and self._trouble.needs_attention):
-            workflow.upsert_search_attributes([visibility.NEEDS_ATTENTION.value_set(True)])
+        self._flag(flagged)
         self._trouble = Trouble(
             operation_id=self.ref.operation_id, failure=failure, needs_attention=flagged, retries=tries + 1
         )
-        self._facts["stuck_at"] = summary
-        self.show()
+        self.show(stuck_at=summary)
         await self._note(LedgerActivities.note_trouble, self._trouble, summary="show what it waits for")
         wait = None if parked else self.pacing.saga_retry(tries)
         await _first(lambda: self._woken, within=wait, summary=f"before trying again: {summary}")
         self._woken = False
 
+    def _flag(self, flagged: bool) -> None:
+        if flagged is not self._flagged:
+            self._flagged = flagged
+            workflow.upsert_search_attributes([visibility.NEEDS_ATTENTION.value_set(flagged)])
+
     async def _through(self) -> None:
         if self._trouble is None:
             return
-        if self._trouble.needs_attention:
-            workflow.upsert_search_attributes([visibility.NEEDS_ATTENTION.value_set(False)])
+        self._flag(False)
         self._trouble = None
-        self._facts.pop("stuck_at", None)
-        self.show()
+        self.show(stuck_at=None)
         await self._note(LedgerActivities.clear_trouble, self.ref, summary="it went through after all")
 
     async def _note(

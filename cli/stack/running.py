@@ -2,9 +2,13 @@
 
 import asyncio
 import signal
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from typing import Any, TypeVar
 
 from cli.stack.supervisor import Stack
+
+Result = TypeVar("Result")
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Ctrl-C, a service manager, and a terminal that was closed."""
@@ -20,16 +24,29 @@ async def run_until_told(stack: Stack) -> None:
         async with stack:
             await asyncio.Event().wait()
 
-    running = asyncio.create_task(run())
+    def ending() -> None:
+        stack.reporter.note("Ending; once more to kill.")
+
+    await until_told(run(), ending=ending, again=stack.kill)
+
+
+async def until_told(
+    work: Coroutine[Any, Any, Result],
+    *,
+    ending: Callable[[], None] = lambda: None,
+    again: Callable[[], None] = lambda: None,
+) -> Result | None:
+    """What `work` returns, or None when a signal has ended it: `ending` is called then, and `again` by the next one."""
+    running = asyncio.ensure_future(work)
     told = False
 
     def end() -> None:
         nonlocal told
         if told:
-            stack.kill()
+            again()
         else:
             told = True
-            stack.reporter.note("Ending; once more to kill.")
+            ending()
             running.cancel()
 
     loop = asyncio.get_running_loop()
@@ -39,7 +56,8 @@ async def run_until_told(stack: Stack) -> None:
         loop.add_signal_handler(number, end)
     try:
         with suppress(asyncio.CancelledError):
-            await running
+            return await running
+        return None
     finally:
         for number in heeded:
             loop.remove_signal_handler(number)

@@ -34,7 +34,7 @@ class Module:
     @cached_property
     def tree(self) -> ast.Module:
         """As it is parsed."""
-        return ast.parse(self.text)
+        return ast.parse(self.text, filename=self.name)
 
     @cached_property
     def nodes(self) -> list[ast.AST]:

@@ -67,18 +67,27 @@ async def test_an_event_is_unprocessed_until_it_is_settled(books: Books) -> None
     )
 
 
-async def test_the_ordinary_path_has_its_time_before_and_after_each_reminder(books: Books) -> None:
+async def test_the_ordinary_path_has_its_time_and_a_reminder_ever_more(books: Books) -> None:
+    """Each reminder stays in the saga's history, so they come at ages of a minute, two, four …"""
+
+    async def due_after(seconds: float) -> list[str]:
+        await books.advance_clock(timedelta(seconds=seconds))
+        return await unprocessed(books, older_than=60)
+
+    async def remind() -> None:
+        async with books.database.transaction() as connection:
+            await inbox.note_signaled(connection, "evt_1", "dep_2")
+
     await store(books)
-    assert await unprocessed(books, older_than=60) == []
+    assert await due_after(50) == []
+    assert await due_after(15) == ["evt_1"]
+    await remind()
+    assert await due_after(50) == []
+    assert await due_after(30) == ["evt_1"]
+    await remind()
+    assert await due_after(70) == [], "longer than the ordinary path's time, but not than it had waited before"
+    assert await due_after(90) == ["evt_1"]
 
-    await books.advance_clock(timedelta(seconds=61))
-    assert await unprocessed(books, older_than=60) == ["evt_1"]
-    async with books.database.transaction() as connection:
-        await inbox.note_signaled(connection, "evt_1", "dep_2")
-    assert await unprocessed(books, older_than=60) == []
-
-    await books.advance_clock(timedelta(seconds=61))
-    assert await unprocessed(books, older_than=60) == ["evt_1"]
     async with books.database.transaction() as connection:
         assert [row["id"] for row in await inbox.of_operation(connection, "dep_2")] == ["evt_1"]
 

@@ -200,12 +200,18 @@ async def test_an_entry_explains_one_balance_transaction_for_good(books: Books) 
     operation, wallet = await books.operation(), await books.wallet()
     posted = await books.credit(operation, wallet, Money(500, "usd"))
 
-    async with books.database.transaction() as connection:
-        entry = await ledger.stripe_entry(connection, posted.id)
-        for _ in range(2):
-            await ledger.link(connection, [entry], "txn_1")
-        await ledger.link(connection, [entry], "txn_other")
-        [transaction] = await ledger.of_operation(connection, operation)
+    async def link(transaction: str, *, account: str = "") -> None:
+        async with books.database.transaction() as connection:
+            entry = await ledger.stripe_entry(connection, posted.id)
+            await ledger.link(connection, [entry], transaction, stripe_account=account)
 
+    await at_once(link("txn_1") for _ in range(5))
+    with pytest.raises(PostingMismatch, match="explains txn_1 already"):
+        await link("txn_other")
+    with pytest.raises(PostingMismatch, match="explains txn_1 already"):
+        await link("txn_1", account="acct_other")
+
+    async with books.database.transaction() as connection:
+        [transaction] = await ledger.of_operation(connection, operation)
     linked = {line["kind"]: line["balance_transaction_id"] for line in transaction["entries"]}
     assert linked == {"stripe_balance": "txn_1", "wallet_available": None}

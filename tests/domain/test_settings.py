@@ -13,7 +13,8 @@ DATABASE_URL = "postgresql://paysaga:database-hush@localhost/paysaga"
 
 def settings(**more: Any) -> Settings:
     """A deployment's settings; those of a laptop unless told otherwise."""
-    return Settings.model_validate({"database_url": DATABASE_URL, "stripe_secret_key": "sk_test_hush"} | more)
+    laptop = {"database_url": DATABASE_URL, "stripe_secret_key": "sk_test_hush", "jwt_public_key": "a PEM"}
+    return Settings.model_validate(laptop | more)
 
 
 @pytest.fixture(autouse=True)
@@ -62,6 +63,13 @@ def test_the_development_secret_is_for_development() -> None:
     for mode, key in (("staging", "sk_test_hush"), ("live", "sk_live_hush")):
         with pytest.raises(ValidationError, match="PAYSAGA_JWT_SECRET is for development"):
             settings(mode=mode, stripe_secret_key=key, jwt_secret=secret)
+
+
+def test_beyond_development_a_token_is_proven_by_a_public_key() -> None:
+    assert settings(jwt_public_key=None).mode is Mode.DEVELOPMENT
+    for mode, key in (("staging", "sk_test_hush"), ("live", "sk_live_hush")):
+        with pytest.raises(ValidationError, match="needs PAYSAGA_JWT_PUBLIC_KEY"):
+            settings(mode=mode, stripe_secret_key=key, jwt_public_key=None)
 
 
 def test_a_short_secret_is_refused() -> None:

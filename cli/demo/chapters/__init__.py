@@ -1,0 +1,18 @@
+"""The chapters in the order in which they are told. A new one is a module here and a line in `ALL`."""
+
+from typing import Protocol, cast
+
+from cli.demo.chapters import declined_card, lost_webhook, three_d_secure
+from cli.demo.story import Story
+
+
+class ChapterModule(Protocol):
+    """What a chapter's module has."""
+
+    TITLE: str
+
+    async def tell(self, story: Story) -> None:
+        """Acts, says what happens, and declares what must be so."""
+
+
+ALL = tuple(cast(ChapterModule, module) for module in (three_d_secure, declined_card, lost_webhook))

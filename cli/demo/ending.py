@@ -1,0 +1,111 @@
+"""How the story ended: what was found, held against what the chapters declared, and all of it as one JSON object."""
+
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from activities.audit import Report
+from cli.audit import report_on
+from cli.demo.place import Place
+from cli.demo.story import Chapter, Expectation, Json, Person, Story
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Everything that is printed, and by which the command succeeds or not."""
+
+    chapters: Sequence[Chapter]
+    operations: Sequence[tuple[Person, Json]]
+    """As `GET /v1/operations/{id}` shows them, in the order of the story."""
+    wallets: Sequence[tuple[Person, Json]]
+    """As `GET /v1/wallets` shows them."""
+    expectations: Sequence[Expectation]
+    audit: Report
+    seconds: float
+    """Since the command began, the stack's start included."""
+
+    @property
+    def unmet(self) -> list[Expectation]:
+        """What is not as computed by hand."""
+        return [expectation for expectation in self.expectations if not expectation.met]
+
+    @property
+    def well(self) -> bool:
+        """Whether all is as it must be."""
+        return not self.unmet and self.audit.total == 0
+
+    def as_json(self, place: Place) -> dict[str, Any]:
+        """One JSON object. Amounts are minor units, durations seconds."""
+        kinds = sorted({operation["kind"] for _, operation in self.operations})
+        return {
+            "ok": self.well,
+            "seconds": round(self.seconds, 3),
+            "stack": {"data": str(place.data), "api": place.api_url, "stripe_sandbox": place.sandbox_url},
+            "chapters": [asdict(chapter) for chapter in self.chapters],
+            "balances": [{"name": person.name, **wallet} for person, wallet in self.wallets],
+            "operations": [{"name": person.name, **operation} for person, operation in self.operations],
+            "links": {
+                "temporal_ui": place.ui_url,
+                "kinds": {kind: place.kind_url(kind) for kind in kinds},
+                "operations": {operation["id"]: place.workflow_url(operation["id"]) for _, operation in self.operations},
+            },
+            "expectations": [{**asdict(expectation), "met": expectation.met} for expectation in self.expectations],
+            "audit": self.audit.model_dump(mode="json"),
+        }
+
+
+async def reach_ending(story: Story, began: float) -> Ending:
+    """Reads once more what the story made, compares it, and audits. `began` is by `time.monotonic()`.
+
+    Raises `StoryBroken`, and `AuditImpossible`.
+    """
+    operations = [(person, await story.operation(id)) for id, person in story.operations.items()]
+    people = dict.fromkeys(story.operations.values())
+    wallets = [(person, wallet) for person in people for wallet in await story.get(person, "/v1/wallets")]
+    return Ending(
+        chapters=story.chapters,
+        operations=operations,
+        wallets=wallets,
+        expectations=[*story.expectations, *compare(story, operations, wallets)],
+        audit=await report_on(story.place.settings),
+        seconds=time.monotonic() - began,
+    )
+
+
+def compare(
+    story: Story, operations: Sequence[tuple[Person, Json]], wallets: Sequence[tuple[Person, Json]]
+) -> list[Expectation]:
+    """Each operation's entries and each wallet, held against what the chapters declared; nothing goes undeclared."""
+    compared = [
+        Expectation(
+            f"what the ledger holds of {person.name}'s {operation['kind']}",
+            story.bookings.get(operation["id"]),
+            booked(operation),
+        )
+        for person, operation in operations
+    ]
+    held = {(person, wallet["currency"]): wallet for person, wallet in wallets}
+    for person, currency in dict.fromkeys([*story.balances, *held]):
+        available = story.balances.get((person, currency))
+        wallet = held.get((person, currency))
+        compared.append(
+            Expectation(
+                f"what {person.name}'s wallet holds, in minor units of {currency}",
+                {"available": available, "escrow": 0, "in_transit": 0},
+                wallet and {part: wallet[part] for part in ("available", "escrow", "in_transit")},
+            )
+        )
+    return compared
+
+
+def booked(operation: Json) -> list[tuple[str, dict[str, int]]]:
+    """An operation's ledger transactions: step, and the signed minor units by account."""
+    found = []
+    for posting in operation["postings"]:
+        amounts: dict[str, int] = defaultdict(int)
+        for entry in posting["entries"]:
+            amounts[entry["account"]] += entry["amount"]
+        found.append((posting["step"], dict(amounts)))
+    return found
