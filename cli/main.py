@@ -138,6 +138,25 @@ app.command()(audit)
 
 
 @app.command()
+def demo(
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Tell it on the stack that `paysaga up` runs on this directory.")
+    ] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Let the demo's stack run on after it, until Ctrl-C.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object on stdout, and the story on stderr.")
+    ] = False,
+) -> None:
+    """Tell a story of a few deposits, show the ledger that they leave, and audit it.
+
+    Exit 0: every balance is exactly as computed by hand, and the audit finds nothing. 1: it is not so.
+    """
+    from cli.demo.command import Wishes, run_demo
+
+    raise typer.Exit(run_demo(Wishes(data=data, keep=keep, as_json=as_json)))
+
+
+@app.command()
 def token(
     user: Annotated[str, typer.Option(help="Who: the token's subject.")],
     role: Annotated[Literal["customer", "contractor", "admin", "service"], typer.Option(help="As what.")],

@@ -2,14 +2,14 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from activities.audit import Report
-from cli.audit import report_on
+from cli.audit import look
 from cli.demo.place import Place
-from cli.demo.story import Chapter, Expectation, Json, Person, Story
+from cli.demo.story import Bookings, Chapter, Expectation, Json, Person, Story
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,9 @@ class Ending:
             "links": {
                 "temporal_ui": place.ui_url,
                 "kinds": {kind: place.kind_url(kind) for kind in kinds},
-                "operations": {operation["id"]: place.workflow_url(operation["id"]) for _, operation in self.operations},
+                "operations": {
+                    operation["id"]: place.workflow_url(operation["id"]) for _, operation in self.operations
+                },
             },
             "expectations": [{**asdict(expectation), "met": expectation.met} for expectation in self.expectations],
             "audit": self.audit.model_dump(mode="json"),
@@ -68,27 +70,33 @@ async def reach_ending(story: Story, began: float) -> Ending:
         chapters=story.chapters,
         operations=operations,
         wallets=wallets,
-        expectations=[*story.expectations, *compare(story, operations, wallets)],
-        audit=await report_on(story.place.settings),
+        expectations=[*story.expectations, *compare(story.bookings, story.balances, operations, wallets)],
+        audit=await look(story.place.settings),
         seconds=time.monotonic() - began,
     )
 
 
 def compare(
-    story: Story, operations: Sequence[tuple[Person, Json]], wallets: Sequence[tuple[Person, Json]]
+    bookings: Mapping[str, Bookings],
+    balances: Mapping[tuple[Person, str], int],
+    operations: Sequence[tuple[Person, Json]],
+    wallets: Sequence[tuple[Person, Json]],
 ) -> list[Expectation]:
-    """Each operation's entries and each wallet, held against what the chapters declared; nothing goes undeclared."""
+    """What the chapters declared, held against what the API shows: no operation and no wallet goes undeclared.
+
+    `bookings` and `balances` are as in `Story`; `operations` and `wallets` as in `Ending`.
+    """
     compared = [
         Expectation(
             f"what the ledger holds of {person.name}'s {operation['kind']}",
-            story.bookings.get(operation["id"]),
+            bookings.get(operation["id"]),
             booked(operation),
         )
         for person, operation in operations
     ]
     held = {(person, wallet["currency"]): wallet for person, wallet in wallets}
-    for person, currency in dict.fromkeys([*story.balances, *held]):
-        available = story.balances.get((person, currency))
+    for person, currency in dict.fromkeys([*balances, *held]):
+        available = balances.get((person, currency))
         wallet = held.get((person, currency))
         compared.append(
             Expectation(

@@ -40,7 +40,7 @@ class Outside:
         try:
             yield lost
             faults = (await self._control("GET", "event_faults"))["faults"]
-            lost.events = next(int(each["fired"]) for each in faults if each["id"] == fault["id"])
+            lost.events = sum(int(each["fired"]) for each in faults if each["id"] == fault["id"])
         finally:
             await self._control("DELETE", f"event_faults/{fault['id']}")
 

@@ -14,13 +14,15 @@ from cli.demo.story import Json, Person
 from domain.money import Money
 
 
-def print_ending(ending: Ending, place: Place, console: Console) -> None:
-    """Prints everything but the reasons to fail."""
+def print_ending(ending: Ending, place: Place, console: Console, *, lives_on: bool) -> None:
+    """Prints all but the verdict. `lives_on` says whether the stack can still be looked at afterwards."""
     console.print()
     console.print(wallet_table(ending.wallets))
     console.print(ledger_table(ending.operations, ending.wallets))
     if place.ui_url:
-        console.print("\n[bold]In the Temporal UI[/bold]" + ("" if console.is_terminal else ", while the stack runs"))
+        console.print(
+            "\n[bold]In the Temporal UI[/bold]" + ("" if lives_on else " (with --keep, which lets it run on)")
+        )
         for person, operation in ending.operations:
             _link(console, f"{person.name}'s {operation['kind']}", place.workflow_url(operation["id"]))
         for kind in sorted({operation["kind"] for _, operation in ending.operations}):

@@ -1,6 +1,6 @@
 """The chapters in the order in which they are told. A new one is a module here and a line in `ALL`."""
 
-from typing import Protocol, cast
+from typing import Protocol
 
 from cli.demo.chapters import declined_card, lost_webhook, three_d_secure
 from cli.demo.story import Story
@@ -15,4 +15,4 @@ class ChapterModule(Protocol):
         """Acts, says what happens, and declares what must be so."""
 
 
-ALL = tuple(cast(ChapterModule, module) for module in (three_d_secure, declined_card, lost_webhook))
+ALL: tuple[ChapterModule, ...] = (three_d_secure, declined_card, lost_webhook)

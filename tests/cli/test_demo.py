@@ -1,0 +1,376 @@
+"""`paysaga demo`: the story ends well, is told as often as one likes, and says what is not as it must be."""
+
+import asyncio
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from rich.console import Console
+
+from cli.demo.command import WIDTH, Demo, Wishes
+from cli.demo.ending import compare
+from cli.demo.errors import StoryBroken
+from cli.demo.printing import ledger_table
+from cli.demo.story import Person
+from cli.stack.data import DataDirectory, State
+from cli.stack.errors import StackError
+from cli.stack.processes import started_at
+from tests.processes import environment
+from tests.world import World, free_port, until
+
+ALICE = Person("Alice", "alice-1", "")
+WALLET = {"id": "wal_1", "user_id": "alice-1", "currency": "usd", "available": 20_000, "escrow": 0, "in_transit": 0}
+CREDIT = {
+    "step": "credit",
+    "entries": [
+        {"account": "stripe_balance", "owner": "", "amount": -20_000, "currency": "usd"},
+        {"account": "wallet_available", "owner": "wal_1", "amount": 20_000, "currency": "usd"},
+    ],
+}
+DEPOSIT = {"id": "dep_1", "kind": "deposit", "status": "succeeded", "postings": [CREDIT]}
+BOOKINGS = {"dep_1": [("credit", {"stripe_balance": -20_000, "wallet_available": 20_000})]}
+BALANCES = {(ALICE, "usd"): 20_000}
+
+
+# ── On a stack of its own ──
+
+
+class Command:
+    """One `paysaga demo` as a process, with a directory for temporary files of its own."""
+
+    def __init__(self, folder: Path, *arguments: str, program: tuple[str, ...] = ("-m", "cli.main")) -> None:
+        self.temporary = folder / "temporary"
+        self.temporary.mkdir()
+        self._out, self._err = folder / "out", folder / "err"
+        # A database and a Stripe account that are no concern of the story's.
+        elsewhere = {"DATABASE_URL": "postgresql://u@127.0.0.1:1/d", "STRIPE_SECRET_KEY": "sk_live_real"}
+        with self._out.open("wb") as out, self._err.open("wb") as err:
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", *program, "demo", *arguments],
+                env={**os.environ, **elsewhere, "TMPDIR": str(self.temporary)},
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+            )
+        self.parts: dict[int, str] = {}
+        """Pid and start of every part that was ever seen."""
+
+    @property
+    def out(self) -> str:
+        return self._out.read_text()
+
+    @property
+    def err(self) -> str:
+        return self._err.read_text()
+
+    def until(self, reached: Callable[[], bool]) -> None:
+        """Waits; notes meanwhile which parts there are."""
+        deadline = time.monotonic() + 60
+        while not reached():
+            assert time.monotonic() < deadline, self.out + self.err
+            for file in self.temporary.glob("*/data/run/*.pid"):
+                try:
+                    identity = json.loads(file.read_text())
+                except FileNotFoundError:
+                    continue
+                self.parts[identity["pid"]] = identity["started"]
+            time.sleep(0.05)
+
+    def ended(self) -> bool:
+        return self.process.poll() is not None
+
+    @property
+    def alive(self) -> set[int]:
+        """The parts that still run."""
+        return {pid for pid, started in self.parts.items() if started_at(pid) == started}
+
+
+def start(folder: Path, *arguments: str, program: tuple[str, ...] = ("-m", "cli.main")) -> Iterator[Command]:
+    """A command that is ended with the test, whatever the test has left."""
+    command = Command(folder, *arguments, program=program)
+    yield command
+    if not command.ended():
+        command.process.terminate()
+        command.process.wait(30)
+    for pid in command.alive:
+        os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
+    """A demo without chapters, which is soon told, and whose stack runs on."""
+    soon = "from cli import main; from cli.demo import chapters; chapters.ALL = (); main.main()"
+    yield from start(tmp_path_factory.mktemp("kept"), "--keep", "--json", program=("-c", soon))
+
+
+@pytest.fixture
+def command(tmp_path: Path, kept: Command) -> Iterator[Command]:
+    """The demo as most people see it first; starting while another one is."""
+    yield from start(tmp_path, "--json")
+
+
+def test_the_story_ends_well_and_leaves_nothing_behind(command: Command) -> None:
+    command.until(command.ended)
+
+    assert command.process.returncode == 0, command.err
+    assert len(command.parts) == 5
+    assert command.alive == set()
+    assert list(command.temporary.iterdir()) == []
+    told = json.loads(command.out)
+    assert told["ok"] is True
+    assert told["seconds"] < 60
+    assert [(wallet["name"], wallet["available"]) for wallet in told["balances"]] == [
+        ("Alice", 20_000),
+        ("Bob", 0),
+        ("Carol", 5_000),
+    ]
+    assert [operation["status"] for operation in told["operations"]] == ["succeeded", "failed", "succeeded"]
+    assert [[step["step"] for step in operation["steps"]][-2:] for operation in told["operations"]] == [
+        ["credit", "stripe_fee"],
+        ["create_payment_intent", "cancel_payment_intent"],
+        ["credit", "stripe_fee"],
+    ]
+    assert told["audit"]["total"] == 0
+    assert len(told["chapters"]) == 3
+    assert all(chapter["seconds"] > 0 and chapter["said"] for chapter in told["chapters"])
+    ui = told["links"]["temporal_ui"]
+    first = told["operations"][0]["id"]
+    assert told["links"]["operations"][first] == f"{ui}/namespaces/paysaga/workflows/{first}"
+    assert told["links"]["kinds"] == {"deposit": f"{ui}/namespaces/paysaga/workflows?query=PaysagaKind%3D%22deposit%22"}
+    assert "Chapter 3 of 3" in command.err
+
+
+def test_keep_lets_the_stack_run_until_ctrl_c(kept: Command) -> None:
+    kept.until(lambda: "The stack runs until Ctrl-C" in kept.err or kept.ended())
+    assert httpx.get(f"{json.loads(kept.out)['stack']['api']}/readyz").is_success
+
+    kept.process.send_signal(signal.SIGINT)
+    kept.until(kept.ended)
+
+    assert kept.process.returncode == 0, kept.err
+    assert len(kept.parts) == 5
+    assert kept.alive == set()
+    assert list(kept.temporary.iterdir()) == []
+
+
+@pytest.fixture
+def starting(tmp_path: Path) -> Iterator[Command]:
+    """A demo whose stack has begun to start."""
+    for command in start(tmp_path):
+        command.until(lambda: bool(command.parts))
+        yield command
+
+
+def test_ctrl_c_while_the_stack_starts(starting: Command) -> None:
+    starting.process.send_signal(signal.SIGINT)
+    starting.until(starting.ended)
+
+    assert starting.process.returncode == 130
+    assert starting.out.endswith("Ended before the story had.\n")
+    assert starting.err == ""
+    assert starting.alive == set()
+    assert list(starting.temporary.iterdir()) == []
+
+
+# ── On a stack that runs ──
+
+
+@pytest.fixture
+def stack(world: World, tmp_path: Path) -> Iterator[Path]:
+    """A directory such as `paysaga up` keeps while it runs, of this world."""
+    ports = {
+        "api": world.settings.api_port,
+        "temporal": int(world.settings.temporal_address.rpartition(":")[2]),
+        "sandbox": int(world.sandbox.url.rpartition(":")[2]),
+        "ui": free_port(),
+    }
+    directory = DataDirectory(tmp_path / "data")
+    directory.open()
+    directory.save(State(ports=ports))
+    variables = environment(world.settings)
+    ours = ("DATABASE_", "PAYSAGA_", "STRIPE_", "TEMPORAL_")
+    directory.save_environment({name: value for name, value in variables.items() if name.startswith(ours)})
+    yield directory.path
+    directory.close()
+
+
+async def told(data: Path) -> tuple[int, str]:
+    """The exit code and what was printed."""
+    printed = io.StringIO()
+    code = await Demo(Wishes(data=data), Console(file=printed, width=WIDTH)).run()
+    return code, printed.getvalue()
+
+
+async def test_again_and_again_on_the_same_stack(world: World, stack: Path) -> None:
+    first, second = await told(stack), await told(stack)
+
+    assert (first[0], second[0]) == (0, 0), first[1] + second[1]
+    [users] = await world.sql("SELECT count(*) FROM users")
+    assert users["count"] == 6
+    assert (await world.sandbox.control("GET", "event_faults"))["faults"] == []
+
+
+async def test_a_balance_that_is_not_as_computed_by_hand(world: World, stack: Path) -> None:
+    # Given a Stripe that takes a cent more
+    await world.sandbox.control("POST", "settings", fee_fixed=31)
+
+    code, printed = await told(stack)
+
+    assert code == 1
+    assert [line for line in printed.splitlines() if line.startswith("✗")] == [
+        f"✗ what the ledger holds of {name}'s deposit: expected [('credit', {{'stripe_balance': -{amount},"
+        f" 'wallet_available': {amount}}}), ('stripe_fee', {{'stripe_balance': {fee}, 'stripe_fees': -{fee}}})],"
+        f" found [('credit', {{'stripe_balance': -{amount}, 'wallet_available': {amount}}}),"
+        f" ('stripe_fee', {{'stripe_balance': {fee + 1}, 'stripe_fees': -{fee + 1}}})]"
+        for name, amount, fee in (("Alice", 20_000, 610), ("Carol", 5_000, 175))
+    ]
+    assert "audit: 0 violations" in printed
+    assert "✓" not in printed
+
+
+async def test_books_that_the_audit_finds_wrong(world: World, stack: Path) -> None:
+    # Given somebody else's balance that was changed by hand
+    await world.accepted_deposit(5_000, payment_method="pm_card_visa")
+    await world.sql("UPDATE ledger_balances SET balance = balance + 1")
+
+    code, printed = await told(stack)
+
+    assert code == 1
+    assert "audit: 1 violation" in printed
+    assert "✓" not in printed
+
+
+async def test_ctrl_c_on_a_stack_that_runs_on(world: World, stack: Path) -> None:
+    telling = asyncio.create_task(told(stack))
+
+    async def webhooks_are_lost() -> bool:
+        return bool((await world.sandbox.control("GET", "event_faults"))["faults"])
+
+    await until(webhooks_are_lost, within=20)
+    os.kill(os.getpid(), signal.SIGINT)
+    code, printed = await telling
+
+    assert code == 130
+    assert printed.endswith("Ended before the story had.\n")
+    assert (await world.sandbox.control("GET", "event_faults"))["faults"] == []
+
+
+async def test_an_api_that_ends_in_the_middle(world: World, stack: Path) -> None:
+    await world.sandbox.fault("POST", "/v1/customers", "server_error", times=100)
+
+    with pytest.raises(StoryBroken, match=r"The API answered POST /v1/deposits with 202, which the story did not"):
+        await told(stack)
+
+
+async def test_places_where_it_cannot_be_told(
+    world: World, stack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refused(data: Path | None) -> str:
+        with pytest.raises(StackError) as refusal:
+            await Demo(Wishes(data=data), Console(file=io.StringIO())).run()
+        return str(refusal.value)
+
+    nowhere = tmp_path / "nowhere"
+    assert await refused(nowhere) == (
+        f"No stack runs on {nowhere}: start one with `paysaga up --data {nowhere}`, or leave --data out and the demo"
+        " starts its own."
+    )
+    assert not nowhere.exists()
+
+    directory = DataDirectory(stack)
+    ordinary = directory.load_environment()
+    directory.save_environment(ordinary | {"STRIPE_API_BASE": "https://api.stripe.com"})
+    assert "uses https://api.stripe.com: start one without STRIPE_SECRET_KEY" in await refused(stack)
+
+    directory.save_environment({name: ordinary[name] for name in ordinary if name != "PAYSAGA_JWT_SECRET"})
+    assert "The demo makes up users and their tokens" in await refused(stack)
+
+    state = directory.load()
+    directory.save_environment(ordinary)
+    directory.save(state.model_copy(update={"ports": state.ports | {"api": free_port()}}))
+    assert await refused(stack) == f"The stack on {stack} is not ready: wait until `paysaga up` says so."
+
+    monkeypatch.setenv("PAYSAGA_MODE", "live")
+    assert await refused(None) == "The demo makes up its users, and PAYSAGA_MODE is live: unset it for the demo."
+
+
+# ── Comparing and showing ──
+
+
+def test_what_is_as_declared_is_met() -> None:
+    compared = compare(BOOKINGS, BALANCES, [(ALICE, DEPOSIT)], [(ALICE, WALLET)])
+
+    assert len(compared) == 2
+    assert all(expectation.met for expectation in compared)
+
+
+@pytest.mark.parametrize(
+    "tampered",
+    [
+        {"available": 19_999},
+        {"available": 20_001},
+        {"escrow": 1},
+        {"in_transit": -1},
+        {"currency": "eur"},
+    ],
+)
+def test_a_wallet_that_holds_something_else(tampered: dict[str, Any]) -> None:
+    compared = compare(BOOKINGS, BALANCES, [(ALICE, DEPOSIT)], [(ALICE, WALLET | tampered)])
+
+    assert not all(expectation.met for expectation in compared)
+
+
+@pytest.mark.parametrize("postings", [[], [CREDIT, CREDIT], [CREDIT | {"step": "other"}]])
+def test_an_operation_that_booked_something_else(postings: list[Any]) -> None:
+    [booked, wallet] = compare(BOOKINGS, BALANCES, [(ALICE, DEPOSIT | {"postings": postings})], [(ALICE, WALLET)])
+
+    assert not booked.met
+    assert wallet.met
+
+
+def test_what_no_chapter_has_declared_is_not_met() -> None:
+    assert [expectation.met for expectation in compare({}, {}, [(ALICE, DEPOSIT)], [(ALICE, WALLET)])] == [False, False]
+    assert [expectation.met for expectation in compare({}, BALANCES, [], [])] == [False]
+
+
+def test_the_ledger_as_a_table() -> None:
+    yen = {
+        "step": "credit",
+        "entries": [
+            {"account": "stripe_balance", "owner": "", "amount": -5_000, "currency": "jpy"},
+            {"account": "wallet_available", "owner": "wal_else", "amount": 5_000, "currency": "jpy"},
+        ],
+    }
+    operations = [
+        (ALICE, DEPOSIT),
+        (ALICE, DEPOSIT | {"postings": [yen]}),
+        (ALICE, DEPOSIT | {"status": "failed", "postings": []}),
+    ]
+    printed = io.StringIO()
+
+    Console(file=printed, width=WIDTH).print(ledger_table(operations, [(ALICE, WALLET)]))
+
+    rows = [
+        [cell.strip() for cell in line.strip("│").split("│")]
+        for line in printed.getvalue().splitlines()
+        if line.startswith("│")
+    ]
+    assert rows == [
+        ["Alice's deposit", "credit", "stripe_balance", "200.00 USD", ""],
+        ["", "", "wallet_available (Alice)", "", "200.00 USD"],
+        ["Alice's deposit", "credit", "stripe_balance", "5000 JPY", ""],
+        ["", "", "wallet_available (wal_else)", "", "5000 JPY"],
+        ["Alice's deposit", "failed", "nothing booked", "", ""],
+        ["", "", "sum", "5000 JPY", "5000 JPY"],
+        ["", "", "sum", "200.00 USD", "200.00 USD"],
+    ]
