@@ -23,6 +23,9 @@ from db import operations
 from db.tables import stripe_calls, stripe_objects
 from domain.operations import Failure, idempotency_key
 
+_SENT_NOW = {"attempts": stripe_calls.c.attempts + 1, "last_sent_at": sa.func.app_now()}
+"""Committed before each sending."""
+
 
 class Outcome(StrEnum):
     """How a generation ended."""
@@ -109,12 +112,8 @@ async def begin(connection: AsyncConnection, intent: Intent) -> Call:
         )
         newest = await latest(connection, intent.subject, intent.step)
         assert newest is not None
-    if newest.outcome is None:
-        await connection.execute(
-            sa.update(stripe_calls)
-            .where(*_is(newest))
-            .values(attempts=stripe_calls.c.attempts + 1, last_sent_at=sa.func.app_now())
-        )
+    if newest.outcome is None and newest.doubted_at is None:
+        await connection.execute(sa.update(stripe_calls).where(*_is(newest)).values(**_SENT_NOW))
     return newest
 
 
@@ -151,16 +150,26 @@ async def doubt(connection: AsyncConnection, call: Call) -> None:
 
 
 async def note_absent(connection: AsyncConnection, call: Call, *, apart: float) -> Call:
-    """A look-up found nothing. The second one at least `apart` seconds after the first closes the generation."""
-    long_ago = stripe_calls.c.absent_at <= sa.func.app_now() - timedelta(seconds=apart)
-    await connection.execute(
-        sa.update(stripe_calls)
-        .where(*_is(call), stripe_calls.c.outcome.is_(None))
-        .values(
-            absent_at=sa.func.coalesce(stripe_calls.c.absent_at, sa.func.app_now()),
-            outcome=sa.case((long_ago, Outcome.ABSENT.value)),
-        )
+    """A look-up found nothing: the generation closes as absent, or comes back open, to be sent again now.
+
+    It closes if an earlier look-up found nothing either and the last sending was at least `apart` seconds ago: what was
+    sent more lately may still come to light.
+    """
+    quiet = sa.and_(
+        stripe_calls.c.absent_at.is_not(None),
+        stripe_calls.c.last_sent_at <= sa.func.app_now() - timedelta(seconds=apart),
     )
+    closed = await connection.execute(
+        sa.update(stripe_calls)
+        .where(*_is(call), stripe_calls.c.outcome.is_(None), quiet)
+        .values(outcome=Outcome.ABSENT.value)
+    )
+    if not closed.rowcount:
+        await connection.execute(
+            sa.update(stripe_calls)
+            .where(*_is(call), stripe_calls.c.outcome.is_(None))
+            .values(absent_at=sa.func.coalesce(stripe_calls.c.absent_at, sa.func.app_now()), **_SENT_NOW)
+        )
     return await _reload(connection, call)
 
 

@@ -1,8 +1,9 @@
 """Postgres and Temporal for tests, and a proxy that loses connections."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import asyncpg
@@ -11,7 +12,7 @@ from activities.temporal_client import connect
 from cli.stack.postgres import Postgres
 from cli.stack.preparation import prepare_database
 from cli.stack.temporal import TemporalServer
-from tests.world import Servers, settings_for
+from tests.world import TEMPLATE, Servers, settings_for
 from worker.temporal_setup import prepare_namespace
 
 
@@ -20,24 +21,42 @@ async def running_servers(
     folder: Path, sandbox_url: str, *, durable: bool = False
 ) -> AsyncIterator[tuple[Servers, Postgres, TemporalServer]]:
     """Postgres with a migrated template database, and Temporal. `durable` survives a SIGKILL of Postgres."""
-    async with (
-        Postgres(folder / "postgres", fsync=durable, temporary=True) as postgres,
-        TemporalServer(folder / "temporal", time_skipping=True) as temporal,
-    ):
-        await prepare_database(postgres.owner_url, service="paysaga_service")
-        admin = await asyncpg.connect(postgres.url("postgres", "postgres"))
-        await admin.execute("ALTER DATABASE paysaga RENAME TO paysaga_template")
-        await admin.close()
-        found = Servers(
-            superuser_url=lambda database: postgres.url("postgres", database),
-            owner_url=lambda database: postgres.url("paysaga_owner", database),
-            database_url=lambda database: postgres.url("paysaga_service", database),
-            temporal_address=temporal.address,
-            sandbox_url=sandbox_url,
-        )
-        settings = settings_for(found, "paysaga_template", 0, "sk_test_session")
-        await prepare_namespace(await connect(settings), settings)
-        yield found, postgres, temporal
+    with _quick_folder(folder) as quick:
+        async with (
+            Postgres(quick / "postgres", fsync=durable, temporary=True) as postgres,
+            TemporalServer(folder / "temporal", time_skipping=True) as temporal,
+        ):
+            yield await _prepared(postgres, temporal, sandbox_url), postgres, temporal
+
+
+async def _prepared(postgres: Postgres, temporal: TemporalServer, sandbox_url: str) -> Servers:
+    await prepare_database(postgres.owner_url, service="paysaga_service")
+    admin = await asyncpg.connect(postgres.url("postgres", "postgres"))
+    await admin.execute(f"ALTER DATABASE paysaga RENAME TO {TEMPLATE}")
+    await admin.close()
+    found = Servers(
+        superuser_url=lambda database: postgres.url("postgres", database),
+        owner_url=lambda database: postgres.url("paysaga_owner", database),
+        database_url=lambda database: postgres.url("paysaga_service", database),
+        temporal_address=temporal.address,
+        sandbox_url=sandbox_url,
+    )
+    settings = settings_for(found, TEMPLATE, 0, "sk_test_session")
+    await prepare_namespace(await connect(settings), settings)
+    return found
+
+
+@contextmanager
+def _quick_folder(folder: Path) -> Iterator[Path]:
+    """A folder in memory where there is one: each test copies a database, which is mostly writing files."""
+    memory = Path("/dev/shm")
+    if not memory.is_dir():
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="paysaga-test-", dir=memory) as quick:
+        # Postgres runs as a user of its own when we are root.
+        Path(quick).chmod(0o755)
+        yield Path(quick)
 
 
 class CommitCutter:

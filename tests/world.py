@@ -37,6 +37,9 @@ from workflows.sweep import Sweep
 
 JWT_SECRET = "a-development-secret-for-tests-only"
 
+TEMPLATE = "paysaga_template"
+"""The migrated, empty database that each world begins with a copy of."""
+
 BRISK = Pacing(
     http_timeout=2.0,
     start_to_close=4.0,
@@ -85,6 +88,22 @@ class World:
             httpx.AsyncClient(base_url=f"http://127.0.0.1:{settings.api_port}", timeout=30) as http,
         ):
             yield http
+
+    @asynccontextmanager
+    async def inhabited(self) -> AsyncIterator[None]:
+        """API and worker in this process, for a world that was opened without; nothing stays connected afterwards."""
+        async with (
+            open_database(self.settings.database_url.get_secret_value(), pool_size=5) as database,
+            open_client(self.sandbox.key, base=self.sandbox.url, timeout=2) as stripe,
+            build(Parts(self.settings, self.temporal, database, stripe)),
+            serve_api(self.settings, database, self.temporal, stripe),
+        ):
+            yield
+
+    @property
+    def database(self) -> str:
+        """The name of the world's database."""
+        return self.superuser_url.rsplit("/", 1)[1]
 
     # ── As a client ──
 
@@ -269,28 +288,37 @@ async def open_world(
     pacing: Pacing = BRISK,
     worker: bool = True,
     api: bool = True,
-    wrap_temporal: Callable[[Client], Client] = lambda client: client,
+    template: str = TEMPLATE,
+    stripe_key: str | None = None,
     **changed: Any,
 ) -> AsyncIterator[World]:
-    """A fresh world; with `worker` and `api` in this process unless the test runs its own."""
+    """A fresh world; with `worker` and `api` in this process unless the test runs its own.
+
+    `template` is the database it begins with a copy of, and `stripe_key` the platform at the sandbox that this one
+    belongs to; its webhooks then go where they went before.
+    """
     name = f"t_{secrets.token_hex(6)}"
     async with AsyncExitStack() as stack:
-        await _execute(servers.superuser_url("postgres"), f"CREATE DATABASE {name} TEMPLATE paysaga_template")
+        await _execute(servers.superuser_url("postgres"), f"CREATE DATABASE {name} TEMPLATE {template}")
         stack.push_async_callback(_execute, servers.superuser_url("postgres"), f"DROP DATABASE {name} WITH (FORCE)")
-        sandbox = Sandbox(servers.sandbox_url, f"sk_test_{name}")
+        sandbox = Sandbox(servers.sandbox_url, stripe_key or f"sk_test_{name}")
         stack.push_async_callback(sandbox.close)
+        # Stripe's fee comes after the success, as ever; half a second later would only make every test wait.
+        await sandbox.control("POST", "settings", balance_transaction_delay_ms=[100, 250])
         port = free_port()
         hooks = f"http://127.0.0.1:{port}/v1/webhooks/stripe"
-        secret = await sandbox.register_webhook(hooks, connect=False)
-        connect_secret = await sandbox.register_webhook(f"{hooks}/connect", connect=True)
-        settings = settings_for(servers, name, port, sandbox.key, pacing=pacing).model_copy(
-            update={
-                "stripe_webhook_secrets": (SecretStr(secret),),
-                "stripe_connect_webhook_secrets": (SecretStr(connect_secret),),
-                **changed,
+        secrets_of = {}
+        if stripe_key is None:
+            platform = await sandbox.register_webhook(hooks, connect=False)
+            connected = await sandbox.register_webhook(f"{hooks}/connect", connect=True)
+            secrets_of = {
+                "stripe_webhook_secrets": (SecretStr(platform),),
+                "stripe_connect_webhook_secrets": (SecretStr(connected),),
             }
+        settings = settings_for(servers, name, port, sandbox.key, pacing=pacing).model_copy(
+            update={**secrets_of, **changed}
         )
-        temporal = wrap_temporal(await connect(settings))
+        temporal = await connect(settings)
         database = await stack.enter_async_context(
             open_database(settings.database_url.get_secret_value(), pool_size=settings.database_pool)
         )

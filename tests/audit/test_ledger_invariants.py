@@ -1,5 +1,7 @@
 """What the audit finds in the books alone. Each test plants one violation, past what Postgres would refuse."""
 
+from collections.abc import AsyncIterator
+
 import pytest
 
 from db.audit import SHOWN
@@ -7,12 +9,43 @@ from db.invariants import Invariant
 from domain.accounts import AccountKind
 from tests.audit.planting import Entry, behind_the_triggers, post, sees_only
 from tests.auditing import assert_clean, audited
-from tests.world import World
+from tests.world import Servers, World, open_world
 
 AVAILABLE, ESCROW = AccountKind.WALLET_AVAILABLE, AccountKind.WALLET_ESCROW
 IN_TRANSIT, IN_FLIGHT = AccountKind.WALLET_IN_TRANSIT, AccountKind.PAYOUTS_IN_FLIGHT
 STRIPE_BALANCE, STRIPE_FEES = AccountKind.STRIPE_BALANCE, AccountKind.STRIPE_FEES
 BANK, FEES, WRITE_OFFS = AccountKind.PLATFORM_BANK, AccountKind.PLATFORM_FEES, AccountKind.WRITE_OFFS
+
+
+@pytest.fixture(scope="module")
+async def lived(servers: Servers) -> AsyncIterator[tuple[World, str]]:
+    """A world whose one deposit is paid and closed, to be copied: and the deposit's id."""
+    async with open_world(servers, worker=False, api=False) as empty:
+        async with empty.inhabited():
+            deposit = await empty.accepted_deposit(20_000, payment_method="pm_card_visa")
+            await empty.closed(deposit["id"])
+            await empty.settled_events()
+        yield empty, str(deposit["id"])
+
+
+@pytest.fixture
+async def world(request: pytest.FixtureRequest, servers: Servers) -> AsyncIterator[World]:
+    """A copy of the world that has lived where a test does wrong to its deposit; else one with everything running."""
+    if "paid" not in request.fixturenames:
+        async with open_world(servers) as made:
+            yield made
+        return
+    original, _ = request.getfixturevalue("lived")
+    async with open_world(
+        servers, worker=False, api=False, template=original.database, stripe_key=original.sandbox.key
+    ) as copy:
+        yield copy
+
+
+@pytest.fixture
+async def paid(lived: tuple[World, str]) -> str:
+    """The id of the deposit that was paid and closed."""
+    return lived[1]
 
 
 @pytest.mark.parametrize(

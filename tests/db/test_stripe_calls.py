@@ -192,6 +192,8 @@ async def test_absent_twice_and_long_apart_closes_the_generation(books: Books, i
     assert (await note_absent(books, first)).outcome is None, "apart, but not long enough"
     assert (await begin(books, intent)).generation == 1
     await books.advance_clock(timedelta(seconds=61))
+    assert (await note_absent(books, first)).outcome is None, "long after the first look, but just sent again"
+    await books.advance_clock(timedelta(seconds=APART))
     assert (await note_absent(books, first)).outcome is Outcome.ABSENT
 
     second = await begin(books, intent)
