@@ -31,7 +31,7 @@ class Pacing(BaseModel):
     """How long to wait for Stripe's signal before asking Stripe. The last one repeats."""
 
     absent_apart: PositiveFloat = 1800.0
-    """Two look-ups must find nothing, the second this long after the last sending, before a call counts as never done."""
+    """Two look-ups must find nothing, the second this long after the last sending, before a call counts as undone."""
 
     payment_expiry: PositiveFloat = 86400.0
     """How long a deposit waits for the customer to pay."""

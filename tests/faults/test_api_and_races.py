@@ -107,16 +107,19 @@ async def test_f05_key_used_again_after_temporal_forgot_the_workflow(world: Worl
 
 async def test_f10_client_disconnects_in_the_middle(world: World) -> None:
     # Given Stripe takes longer than the client has patience
-    await world.sandbox.fault("POST", "/v1/payment_intents", "hang", seconds=1)
+    await world.sandbox.fault("POST", "/v1/payment_intents", "hang", seconds=1.5)
 
-    for _ in range(20):
+    async def ask_impatiently() -> None:
         with pytest.raises(httpx.ReadTimeout):
             await world.http.post(
                 "/v1/deposits",
                 json={"amount": 20_000, "currency": "usd", "payment_method": "pm_card_visa"},
                 headers={"Authorization": f"Bearer {world.token()}", "Idempotency-Key": "impatient"},
-                timeout=0.05,
+                timeout=0.3,
             )
+
+    # When it hangs up, and so does each of its retries
+    await asyncio.gather(*(ask_impatiently() for _ in range(20)))
 
     # Then the one operation goes on
     [row] = await world.sql("SELECT id FROM operations")
