@@ -31,6 +31,7 @@ class ClientRoute(APIRoute):
     """A route for those who hold a token. Nobody else's body is read."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """FastAPI's handler, behind the check of who asks."""
         handle = super().get_route_handler()
 
         async def handle_known(request: Request) -> Response:

@@ -4,6 +4,7 @@ import asyncio
 import uuid
 
 from google.protobuf.json_format import MessageToJson
+from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionResponse
 
 from tests.api.counting import nothing_written, rows
 from tests.api.test_bad_input import post, problem
@@ -243,7 +244,7 @@ async def test_f54_no_secret_and_no_person_in_postgres_or_the_history(world: Wor
         assert "Private" not in found or table in ("users", "stripe_calls", "stripe_events"), table
 
 
-async def _described(world: World, workflow_id: str):  # type: ignore[no-untyped-def]
+async def _described(world: World, workflow_id: str) -> DescribeWorkflowExecutionResponse:
     return (await world.workflow(workflow_id).describe()).raw_description
 
 

@@ -68,7 +68,7 @@ async def postgres_by_line(servers: Servers) -> AsyncIterator[tuple[World, Line]
         by_line = replace(
             servers, database_url=lambda name: servers.database_url(name).replace(f":{port}/", f":{line.port}/")
         )
-        async with open_world(by_line, worker=False, answer_within=1.0) as world:
+        async with open_world(by_line, worker=False, answer_within=0.5) as world:
             await hold_to_contract(world)
             yield world, line
 
@@ -76,7 +76,7 @@ async def postgres_by_line(servers: Servers) -> AsyncIterator[tuple[World, Line]
 @asynccontextmanager
 async def without_temporal(servers: Servers, port: int | None = None) -> AsyncIterator[World]:
     """A world whose API started before Temporal did, and has never reached it. Its worker has."""
-    async with open_world(servers, api=False, answer_within=1.0) as world:
+    async with open_world(servers, api=False, answer_within=0.5) as world:
         elsewhere = world.settings.model_copy(update={"temporal_address": f"127.0.0.1:{port or free_port()}"})
         async with world.serving(temporal=await connect(elsewhere, lazy=True)):
             await hold_to_contract(world)
@@ -259,7 +259,7 @@ async def test_bug_is_a_problem_and_its_log_names_nobody(
 
 
 async def test_operation_shows_what_it_waits_for(servers: Servers) -> None:
-    async with open_world(servers, answer_within=1.5) as world:
+    async with open_world(servers, answer_within=0.5) as world:
         await hold_to_contract(world)
         await _waits_in_sight(world)
 

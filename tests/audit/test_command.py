@@ -120,7 +120,7 @@ async def test_what_cannot_be_reached_is_exit_2(world: World) -> None:
         f"Temporal at {NOWHERE} cannot be asked": {"TEMPORAL_ADDRESS": NOWHERE},
         f"Temporal at {world.settings.temporal_address} cannot be asked": {"TEMPORAL_NAMESPACE": "another"},
         f"Stripe at http://{NOWHERE} cannot be read": {"STRIPE_API_BASE": f"http://{NOWHERE}"},
-        "belongs to a development deployment": {"PAYSAGA_MODE": "staging"},
+        "belongs to a development deployment": {"PAYSAGA_MODE": "staging", "PAYSAGA_JWT_PUBLIC_KEY": "any"},
     }
 
     ended = await asyncio.gather(*(paysaga_audit(environment(world) | changed) for changed in cases.values()))

@@ -184,5 +184,5 @@ async def test_temporal_over_tls(tmp_path: Path, authority: Authority, stranger:
         for wrong in ({"TEMPORAL_TLS_CA_FILE": str(stranger.file)}, {"TEMPORAL_TLS": "false"}):
             with pytest.raises(StackError, match=rf"Temporal at 127\.0\.0\.1:{port} does not answer"):
                 await connect_temporal(settings_from(environment | wrong))
-        with pytest.raises(BadSettings, match=r"TEMPORAL_TLS_CA_FILE=.* cannot be read"):
+        with pytest.raises(BadSettings, match="TEMPORAL_TLS_CA_FILE: Path does not point to a file"):
             await connect_temporal(settings_from(environment | {"TEMPORAL_TLS_CA_FILE": "/nowhere.pem"}))
