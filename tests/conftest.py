@@ -11,8 +11,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from cli.stack.ports import free_port
 from tests.servers import running_servers
-from tests.world import Servers, World, free_port, open_world
+from tests.world import Servers, World, open_world
 
 # Short processes that used temporalio sometimes crash at their very end, after all went well (sdk-python#300).
 atexit.register(time.sleep, 0.1)

@@ -6,7 +6,6 @@ API and worker run in the test's process, or as processes of their own where a t
 
 import asyncio
 import secrets
-import socket
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -28,6 +27,7 @@ from temporalio.testing import TimeSkipper
 from activities.stripe_client import open_client
 from activities.temporal_client import connect
 from api.server import create_app
+from cli.stack.ports import free_port
 from db.engine import Database, open_database
 from domain.pacing import Pacing
 from domain.settings import Settings
@@ -379,10 +379,3 @@ async def until(condition: Callable[[], Awaitable[bool]], *, within: float) -> N
     while not await condition():
         assert time.monotonic() < deadline, "it did not come true in time"
         await asyncio.sleep(0.02)
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -1,11 +1,15 @@
 """TCP ports on 127.0.0.1: the ones asked for, else last time's, else the defaults, else free ones."""
 
+import secrets
 import socket
 from collections.abc import Container, Mapping
 
 from cli.stack.errors import PortTaken
 
 DEFAULT_PORTS = {"api": 8000, "temporal": 7233, "ui": 8233, "postgres": 5433, "sandbox": 12111}
+
+
+_OURS = range(20_000, 32_000)
 
 
 def choose_ports(asked: Mapping[str, int], remembered: Mapping[str, int]) -> dict[str, int]:
@@ -37,10 +41,12 @@ def is_free(port: int, host: str = "127.0.0.1") -> bool:
 
 
 def free_port(besides: Container[int] = ()) -> int:
-    """A port that nothing uses, and that is none of `besides`."""
+    """A port that nothing uses, and that is none of `besides`.
+
+    Chosen below the range from which systems take the ports of outgoing connections: one of those could be taken by
+    a connection before our server listens on it.
+    """
     while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-        if port not in besides:
+        port = secrets.choice(_OURS)
+        if port not in besides and is_free(port):
             return port

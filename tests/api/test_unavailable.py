@@ -12,11 +12,12 @@ import httpx
 import pytest
 
 from activities.temporal_client import connect
+from cli.stack.ports import free_port
 from tests.api.conftest import hold_to_contract
 from tests.api.counting import rows
 from tests.api.test_bad_input import problem
 from tests.api.test_webhooks import event, send, stored
-from tests.world import Servers, World, free_port, open_world, until
+from tests.world import Servers, World, open_world, until
 
 
 class Line:

@@ -25,10 +25,11 @@ from cli.demo.printing import ledger_table
 from cli.demo.story import Person
 from cli.stack.data import DataDirectory, State
 from cli.stack.errors import StackError
+from cli.stack.ports import free_port
 from cli.stack.processes import started_at
 from db.invariants import Invariant
 from tests.processes import environment
-from tests.world import World, free_port, until
+from tests.world import World, until
 
 ALICE = Person("Alice", "alice-1", "")
 WALLET = {"id": "wal_1", "user_id": "alice-1", "currency": "usd", "available": 20_000, "escrow": 0, "in_transit": 0}

@@ -8,9 +8,10 @@ import pytest
 from temporalio.service import RPCError
 
 from activities.temporal_client import connect
+from cli.stack.ports import free_port
 from tests.auditing import assert_clean
 from tests.processes import running_api
-from tests.world import Servers, World, free_port, open_world, until
+from tests.world import Servers, World, open_world, until
 
 
 async def test_f01_same_key_and_body_50_times_at_once(world: World) -> None:
