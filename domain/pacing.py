@@ -4,7 +4,9 @@ A saga carries its pacing in its workflow input, so that a replay waits exactly 
 the settings say by then. Tests and chaos runs scale these numbers; nothing else may.
 """
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 
 class Pacing(BaseModel):
@@ -35,6 +37,13 @@ class Pacing(BaseModel):
 
     payment_expiry: PositiveFloat = 86400.0
     """How long a deposit waits for the customer to pay."""
+
+    @model_validator(mode="after")
+    def _look_ups_can_be_far_enough_apart(self) -> Self:
+        # Each time the saga tries again it sends again, so a shorter wait would never let a call count as undone.
+        if self.absent_apart > self.saga_retries[-1]:
+            raise ValueError("absent_apart must not be longer than the last of saga_retries")
+        return self
 
     def activity_retry(self, attempt: int) -> float:
         """The wait after an activity's `attempt`-th attempt (from 1), before jitter."""

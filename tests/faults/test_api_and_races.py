@@ -12,6 +12,7 @@ from cli.stack.ports import free_port
 from tests.auditing import assert_clean
 from tests.processes import running_api
 from tests.world import Servers, World, open_world, until
+from worker.temporal_setup import prepare_namespace
 
 
 async def test_f01_same_key_and_body_50_times_at_once(world: World) -> None:
@@ -88,7 +89,9 @@ async def test_f05_key_used_again_after_temporal_forgot_the_workflow(world: Worl
     await world.closed(first["id"])
 
     # When Temporal knows nothing of it any more: here, an API at an empty namespace of the same server
-    empty = await connect(world.settings.model_copy(update={"temporal_namespace": "default"}))
+    forgotten = world.settings.model_copy(update={"temporal_namespace": "default"})
+    empty = await connect(forgotten)
+    await prepare_namespace(empty, forgotten)
     async with world.serving(port=free_port(), temporal=empty) as http:
         again = await http.post(
             "/v1/deposits",

@@ -26,6 +26,7 @@ async def _one_of_everything(world: World, operation_id: str) -> None:
     closed = await world.closed(operation_id, within=40)
     assert closed["status"] == "succeeded"
     assert [posting["step"] for posting in closed["postings"]] == ["credit", "stripe_fee"]
+    assert [event["type"] for event in closed["events"]].count("deposit.succeeded") == 1
     assert len(await world.sandbox.listed("payment_intents")) == 1
     assert len(await world.sandbox.listed("customers")) == 1
     assert await world.available() == 20_000
@@ -47,8 +48,10 @@ async def test_f34_worker_killed_at_every_step(servers: Servers) -> None:
             # When one lives
             await worker.tell("never")
 
-            # Then everything happened once
+            # Then everything happened once, and what was recorded was not even asked again
             await _one_of_everything(world, deposit["id"])
+            for path in ("/v1/customers", "/v1/payment_intents"):
+                assert len(await world.sandbox.requests(path)) == 1
 
 
 async def _answer_3d_secure(world: World, operation_id: str) -> None:

@@ -120,6 +120,11 @@ async def test_f37_postgres_killed(tmp_path: Path, sandbox_url: str) -> None:
         await postgres.start()
 
         await _credited_for(world, deposit["id"])
+
+        async def stored() -> bool:
+            return bool(await world.sql("SELECT FROM stripe_events WHERE type = 'payment_intent.succeeded'"))
+
+        await until(stored, within=30)
         assert await world.sql("SELECT FROM operations WHERE user_id = 'bob'") == []
         again = await world.deposit(payment_method="pm_card_visa", user="bob", key="again")
         assert again.status_code == 201

@@ -1,5 +1,7 @@
 """Stripe late, lying or silent."""
 
+import asyncio
+
 import pytest
 
 from tests.auditing import assert_clean
@@ -132,10 +134,12 @@ async def test_f16_parameter_mismatch_is_never_retried_by_itself(world: World) -
     before = await world.sandbox.requests("/v1/payment_intents")
     assert before[-1]["status"] == 400
     assert len({request["idempotency_key"] for request in before}) == 1
-    await world.sql("UPDATE stripe_calls SET params = params || '{\"amount\": 20000}' WHERE step LIKE '%intent'")
+    # However long it waits
+    await asyncio.sleep(2 * world.settings.pacing.saga_retries[-1])
     assert await world.sandbox.requests("/v1/payment_intents") == before
-    await world.retry(deposit["id"], reason="the parameters are mended")
     # And goes on once they have mended it
+    await world.sql("UPDATE stripe_calls SET params = params || '{\"amount\": 20000}' WHERE step LIKE '%intent'")
+    await world.retry(deposit["id"], reason="the parameters are mended")
     going = await world.until(deposit["id"], lambda now: now["status"] == "awaiting_payment")
     assert not going["needs_attention"]
     assert len(await world.sandbox.listed("payment_intents")) == 1

@@ -34,6 +34,18 @@ async def test_deposit_with_3d_secure(world: World) -> None:
     ]
 
 
+async def test_credit_status_and_event_are_one_transaction(world: World) -> None:
+    deposit = await world.accepted_deposit(payment_method="pm_card_visa")
+    await world.closed(deposit["id"])
+
+    [row] = await world.sql(
+        "SELECT t.xid AS posted, e.xid AS told FROM ledger_transactions t JOIN events e USING (operation_id)"
+        " WHERE t.step = 'credit' AND e.type = 'deposit.succeeded'"
+    )
+
+    assert row["posted"] == row["told"]
+
+
 async def test_deposit_that_succeeds_at_once(world: World) -> None:
     deposit = await world.accepted_deposit(5_000, payment_method="pm_card_visa")
 
