@@ -33,6 +33,9 @@ from domain.money import Money
 from domain.operations import FOLLOW_UP_WORKFLOW, OperationKind, SagaInput, StripeHint, followup_id
 from domain.pacing import Pacing
 
+ENDED_BEFORE_THE_UPDATE = "AcceptedUpdateCompletedWorkflow"
+"""What Temporal's server says of an update whose workflow was terminated: that the saga has refused it, it has not."""
+
 log = structlog.get_logger()
 
 
@@ -165,7 +168,7 @@ class SagaDispatcher:
                     )
         except WorkflowUpdateFailedError as error:
             cause = error.cause
-            if isinstance(cause, ApplicationError) and cause.type is not None:
+            if isinstance(cause, ApplicationError) and cause.type not in (None, ENDED_BEFORE_THE_UPDATE):
                 raise VerbRefused(cause.type, cause.message) from error
             raise NoSaga(operation_id) from error
         except RPCError as error:

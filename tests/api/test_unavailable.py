@@ -279,3 +279,21 @@ async def _waits_in_sight(world: World) -> None:
     assert (payment["outcome"], payment["stripe_id"]) == (None, None)
     await world.sandbox.control("DELETE", "faults")
     await world.until(answer.json()["id"], lambda operation: operation["status"] == "awaiting_payment")
+
+
+async def test_cancel_of_a_saga_that_is_terminated_is_not_refused(servers: Servers) -> None:
+    """Nobody knows yet how it ends, so nothing is kept as its answer: 202, as for any saga that is away."""
+    async with open_world(servers, answer_within=1.0) as world:
+        await hold_to_contract(world)
+        deposit = await world.accepted_deposit()
+        intent = f"/v1/payment_intents/{deposit['payment_intent']}"
+        await world.sandbox.control("POST", "faults", path=f"{intent}/cancel", kind="error_before", times=None)
+        path = f"/v1/deposits/{deposit['id']}/cancel"
+        assert (await world.call("POST", path, key="c")).status_code == 202
+        waiting = asyncio.create_task(world.call("POST", path, key="c"))
+        await asyncio.sleep(0.3)
+        await world.workflow(deposit["id"]).terminate()
+        for answer in (await waiting, await world.call("POST", path, key="c")):
+            assert (answer.status_code, answer.json()["status"]) == (202, "awaiting_payment")
+        [request] = await world.sql("SELECT refusal, answered_at FROM requests WHERE key = 'c'")
+        assert (request["refusal"], request["answered_at"]) == (None, None)
