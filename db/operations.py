@@ -158,7 +158,8 @@ async def advance(
         .values(status=status, failure=failure.model_dump() if failure else None, **values)
     )
     if not moved.rowcount and details:
-        await connection.execute(sa.update(operations).where(operations.c.id == operation_id).values(**values))
+        news = sa.not_(operations.c.details.contains(details))
+        await connection.execute(sa.update(operations).where(operations.c.id == operation_id, news).values(**values))
     if close and is_terminal(status):
         await connection.execute(
             sa.update(operations)

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 
-from tests.world import World
+from tests.world import World, until
 
 UNRELATED = {"stripe_events", "ledger_snapshots"}
 """Tables that change by themselves while a world runs."""
@@ -22,9 +22,20 @@ async def rows(world: World) -> dict[str, int]:
         await connection.close()
 
 
+async def quiet(world: World) -> None:
+    """Wait until no saga of an earlier test is at work: all have ended, or wait for their customers."""
+    busy = "SELECT FROM operations WHERE closed_at IS NULL AND status <> 'awaiting_payment'"
+
+    async def none_is_busy() -> bool:
+        return not await world.sql(busy)
+
+    await until(none_is_busy, within=20)
+
+
 @asynccontextmanager
 async def nothing_written(world: World) -> AsyncIterator[None]:
     """No table gains or loses a row while the block runs, and Stripe is asked for nothing."""
+    await quiet(world)
     before, asked = await rows(world), len(await world.sandbox.requests("*"))
     yield
     assert await rows(world) == before

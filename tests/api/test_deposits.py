@@ -6,7 +6,7 @@ import uuid
 from google.protobuf.json_format import MessageToJson
 from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionResponse
 
-from tests.api.counting import nothing_written, rows
+from tests.api.counting import nothing_written, quiet, rows
 from tests.api.test_bad_input import post, problem
 from tests.world import World
 
@@ -103,6 +103,7 @@ async def test_deactivated_wallet(world: World) -> None:
     """A refusal by state leaves one failed operation with its reason and nothing else, and is replayed."""
     await world.accepted_deposit(user="closed")
     await world.sql("UPDATE wallets SET active = false WHERE user_id = 'closed'")
+    await quiet(world)
     before, asked = await rows(world), len(await world.sandbox.requests("*"))
 
     key = str(uuid.uuid4())
@@ -153,6 +154,7 @@ async def test_cancel_in_the_wrong_state(world: World) -> None:
     await world.closed(paid["id"])
     await world.closed(failed)
     for operation_id, status in ((paid["id"], "succeeded"), (failed, "failed")):
+        await quiet(world)
         before = await world.operation(operation_id)
         asked = len(await world.sandbox.requests("*"))
         path, key = f"/v1/deposits/{operation_id}/cancel", str(uuid.uuid4())
@@ -163,7 +165,8 @@ async def test_cancel_in_the_wrong_state(world: World) -> None:
             assert found["operation_id"] == operation_id
         assert answers[0].content == answers[1].content
         assert [answer.headers.get("Idempotent-Replayed") for answer in answers] == [None, "true"]
-        assert await world.operation(operation_id) == before
+        after = await world.operation(operation_id)
+        assert all(after[name] == before[name] for name in ("status", "failure", "calls", "postings", "events"))
         assert len(await world.sandbox.requests("*")) == asked
 
 

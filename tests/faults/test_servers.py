@@ -29,7 +29,8 @@ async def test_f36_temporal_killed(tmp_path: Path, sandbox_url: str) -> None:
         open_world(servers, answer_within=0.5) as world,
     ):
         # Given a deposit on its way
-        under_way = await world.accepted_deposit(payment_method="pm_card_authenticationRequired")
+        asked = (await world.deposit(payment_method="pm_card_authenticationRequired")).json()
+        under_way = await world.until(asked["id"], lambda now: now["status"] == "awaiting_payment")
 
         # When Temporal dies
         temporal.kill()
@@ -40,7 +41,7 @@ async def test_f36_temporal_killed(tmp_path: Path, sandbox_url: str) -> None:
         assert (replayed.status_code, replayed.json()["id"]) == (202, answer.json()["id"])
         cancel = await world.call("POST", f"/v1/deposits/{answer.json()['id']}/cancel", user="bob")
         assert cancel.status_code == 202
-        await world.sandbox.complete_3ds(under_way["payment_intent"])
+        await world.sandbox.complete_3ds(under_way["details"]["payment_intent"])
 
         # When it is back
         await temporal.start()
