@@ -4,7 +4,7 @@ import base64
 import binascii
 import re
 
-from stripe_sandbox.errors import StripeError, invalid_request
+from stripe_sandbox.errors import StripeError, invalid_request, no_access
 from stripe_sandbox.events import API_VERSION
 from stripe_sandbox.ids import derived_id
 from stripe_sandbox.store import Scope, Store
@@ -36,14 +36,8 @@ def authenticate(authorization: str | None, account: str | None, store: Store) -
     if account is None or account == platform:
         return Scope(platform, platform)
     connected = store.find(Scope(platform, platform), account)
-    if connected is None or connected.kind != "account":
-        raise invalid_request(
-            f"The provided key '{_redacted(key)}' does not have access to account '{account}' (or that account does "
-            "not exist). Application access may have been revoked.",
-            code="account_invalid",
-            status=403,
-            storable=False,
-        )
+    if connected is None or connected.kind != "account" or connected.deleted:
+        raise no_access(account, _redacted(key))
     return Scope(platform, account)
 
 

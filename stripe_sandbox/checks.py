@@ -5,7 +5,8 @@ from stripe_sandbox.store import Store
 
 def violations(store: Store, platform: str) -> list[str]:
     """What is wrong in a platform's books, connected accounts included; empty when nothing is."""
-    return [*_balances(store, platform), *_succeeded_intents(store, platform), *_charges(store, platform)]
+    checks = (_balances, _succeeded_intents, _charges, _transfers, _payouts)
+    return [violation for check in checks for violation in check(store, platform)]
 
 
 def _balances(store: Store, platform: str) -> list[str]:
@@ -69,7 +70,7 @@ def _charges(store: Store, platform: str) -> list[str]:
         FROM objects AS charges LEFT JOIN objects AS booked
              ON booked.platform = charges.platform AND booked.account = charges.account
              AND booked.kind = 'balance_transaction' AND json_extract(booked.body, '$.source') = charges.id
-             AND json_extract(booked.body, '$.type') = 'charge'
+             AND json_extract(booked.body, '$.type') IN ('charge', 'payment')
         WHERE charges.platform = ? AND charges.kind = 'charge' GROUP BY charges.seq
         HAVING transactions <> (json_extract(charges.body, '$.balance_transaction') IS NOT NULL)
             OR (transactions > 0 AND json_extract(charges.body, '$.status') <> 'succeeded')
@@ -77,3 +78,46 @@ def _charges(store: Store, platform: str) -> list[str]:
         (platform,),
     ).fetchall()
     return [f"{row['id']} has {row['transactions']} balance transactions" for row in rows]
+
+
+def _transfers(store: Store, platform: str) -> list[str]:
+    """What was reversed of a transfer is the sum of its reversals, and its payment was refunded as much."""
+    rows = store.db.execute(
+        """
+        SELECT transfers.id, json_extract(transfers.body, '$.amount_reversed') AS reversed,
+               (SELECT coalesce(sum(json_extract(body, '$.amount')), 0) FROM objects
+                WHERE platform = transfers.platform AND account = transfers.account AND kind = 'transfer_reversal'
+                AND json_extract(body, '$.transfer') = transfers.id) AS reversals,
+               (SELECT json_extract(body, '$.amount_refunded') FROM objects
+                WHERE platform = transfers.platform
+                AND id = json_extract(transfers.body, '$.destination_payment')) AS refunded
+        FROM objects AS transfers WHERE transfers.platform = ? AND transfers.kind = 'transfer'
+        AND (reversed <> reversals OR refunded IS NOT reversed)
+        """,
+        (platform,),
+    ).fetchall()
+    return [
+        f"{row['id']} says that {row['reversed']} were reversed; its reversals sum to {row['reversals']}, its payment "
+        f"was refunded {row['refunded']}"
+        for row in rows
+    ]
+
+
+def _payouts(store: Store, platform: str) -> list[str]:
+    """A payout's money came back exactly when it failed or was canceled, by its own balance transactions."""
+    rows = store.db.execute(
+        """
+        SELECT payouts.id, json_extract(payouts.body, '$.status') AS status,
+               coalesce(sum(json_extract(booked.body, '$.net')), 0) AS net,
+               json_extract(payouts.body, '$.amount') AS amount
+        FROM objects AS payouts LEFT JOIN objects AS booked
+             ON booked.platform = payouts.platform AND booked.account = payouts.account
+             AND booked.kind = 'balance_transaction' AND json_extract(booked.body, '$.source') = payouts.id
+        WHERE payouts.platform = ? AND payouts.kind = 'payout' GROUP BY payouts.seq
+        HAVING net <> CASE WHEN status IN ('failed', 'canceled') THEN 0 ELSE -amount END
+            OR (status IN ('failed', 'canceled'))
+               <> (json_extract(payouts.body, '$.failure_balance_transaction') IS NOT NULL)
+        """,
+        (platform,),
+    ).fetchall()
+    return [f"{row['id']} of {row['amount']} is {row['status']}; its transactions sum to {row['net']}" for row in rows]

@@ -31,7 +31,11 @@ Handler = Callable[[Request, Scope], Awaitable[Any]]
 MAX_DELIVERIES = 100
 """By one call of `deliver`."""
 
-_RULES = {"call": (faults.CallFault, faults.CALL_KINDS), "event": (faults.EventFault, faults.EVENT_KINDS)}
+_RULES: dict[str, tuple[Any, frozenset[str]]] = {
+    "call": (faults.CallFault, faults.CALL_KINDS),
+    "event": (faults.EventFault, faults.EVENT_KINDS),
+    "payout": (faults.PayoutFault, faults.PAYOUT_KINDS),
+}
 
 
 class Control:
@@ -59,16 +63,18 @@ class Control:
             ("GET", "/deliveries", self.deliveries),
             ("GET", "/check", self.check),
         ]
-        for target, path in (("call", "/faults"), ("event", "/event_faults")):
+        for target, path in (("call", "/faults"), ("event", "/event_faults"), ("payout", "/payout_faults")):
             table += [
                 ("POST", path, self._planting(target)),
                 ("GET", path, self._planted(target)),
                 ("DELETE", path, self._removing(target)),
                 ("DELETE", path + "/{id}", self._removing(target)),
             ]
-        return [Route("/_sandbox" + path, self._endpoint(handler), methods=[method]) for method, path, handler in table]
+        return [Route("/_sandbox" + path, self.endpoint(handler), methods=[method]) for method, path, handler in table]
 
-    def _endpoint(self, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+    def endpoint(self, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+        """A handler as a route's endpoint: authenticated, its errors in Stripe's form."""
+
         async def endpoint(request: Request) -> Response:
             try:
                 headers = request.headers
@@ -93,7 +99,7 @@ class Control:
 
     async def advance(self, request: Request, scope: Scope) -> Json:
         """Move the platform's clock ahead by `seconds`; everything due happens."""
-        seconds = (await _body(request, seconds=(int, float))).get("seconds")
+        seconds = (await body_fields(request, seconds=(int, float))).get("seconds")
         if seconds is None or seconds < 0:
             raise ValueError("seconds must be a number, 0 or more")
         self._clock.advance(scope.platform, seconds)
@@ -105,13 +111,13 @@ class Control:
 
     async def change_settings(self, request: Request, scope: Scope) -> Json:
         """Change some settings."""
-        return asdict(settings.write_settings(self._store, scope.platform, await _json(request)))
+        return asdict(settings.write_settings(self._store, scope.platform, await json_body(request)))
 
     # ── The cardholder ───────────────────────────────────────────────────────────────────────────────────────────────
 
     async def complete_3ds(self, request: Request, scope: Scope) -> Json:
         """The cardholder passes (`succeed`) or fails 3-D Secure. Returns the PaymentIntent, declined or not."""
-        outcome = (await _body(request, outcome=(str,))).get("outcome")
+        outcome = (await body_fields(request, outcome=(str,))).get("outcome")
         if outcome not in ("succeed", "fail"):
             raise ValueError("outcome must be succeed or fail")
         try:
@@ -126,7 +132,7 @@ class Control:
 
     async def confirm(self, request: Request, scope: Scope) -> Json:
         """The cardholder's client confirms. Returns the PaymentIntent, or the 402 of a decline."""
-        given = await _body(request, payment_method=(str,), return_url=(str,))
+        given = await body_fields(request, payment_method=(str,), return_url=(str,))
         confirmation = Confirmation(by_client=True, **given)
         return self.act_on_intent(scope, request, lambda unit, intent: confirm(unit, intent, confirmation))
 
@@ -134,7 +140,7 @@ class Control:
         """Do something to the intent in the path, in one transaction that a decline commits."""
         committed: StripeError | None = None
         with self._store.transaction():
-            unit = self._unit(scope, request)
+            unit = self.unit(scope, request)
             intent = find_intent(unit, request.path_params["id"])
             try:
                 act(unit, intent)
@@ -151,19 +157,22 @@ class Control:
 
     async def roll_secret(self, request: Request, scope: Scope) -> Json:
         """A new signing secret for an endpoint; the old ones sign too for `expire_old_after_seconds`."""
-        given = await _body(request, expire_old_after_seconds=(int, float))
+        given = await body_fields(request, expire_old_after_seconds=(int, float))
         with self._store.transaction():
             secret = roll_secret(
-                self._unit(scope, request), request.path_params["id"], given.get("expire_old_after_seconds", 86_400)
+                self.unit(scope, request), request.path_params["id"], given.get("expire_old_after_seconds", 86_400)
             )
         return {"secret": secret}
 
     async def deliver(self, request: Request, scope: Scope) -> Json:
         """Send an event now, whatever the faults say. Returns each endpoint's status (null: no answer)."""
-        times = (await _body(request, times=(int,))).get("times", 1)
+        times = (await body_fields(request, times=(int,))).get("times", 1)
         if not 1 <= times <= MAX_DELIVERIES:
             raise ValueError(f"times must be between 1 and {MAX_DELIVERIES}")
-        attempts = await self._sender.deliver_now(scope, request.path_params["id"], times)
+        # A platform need not know in which of its connected accounts the event happened.
+        found = self._store.locate(scope, request.path_params["id"])
+        where = scope if found is None else found[0]
+        attempts = await self._sender.deliver_now(where, request.path_params["id"], times)
         return {"attempts": [{"endpoint": attempt.endpoint, "status": attempt.status} for attempt in attempts]}
 
     async def deliveries(self, request: Request, scope: Scope) -> Json:
@@ -181,7 +190,7 @@ class Control:
     def _planting(self, target: str) -> Handler:
         async def plant(request: Request, scope: Scope) -> Json:
             rule_type, kinds = _RULES[target]
-            fault = faults.parse_fault(rule_type, kinds, await _json(request))
+            fault = faults.parse_fault(rule_type, kinds, await json_body(request))
             return faults.plant(self._store, scope.platform, target, fault)
 
         return plant
@@ -219,7 +228,8 @@ class Control:
         """The sandbox's invariants; `violations` is empty when all hold."""
         return {"violations": violations(self._store, scope.platform)}
 
-    def _unit(self, scope: Scope, request: Request) -> Unit:
+    def unit(self, scope: Scope, request: Request) -> Unit:
+        """The unit of work of a control call; its caller opens the transaction."""
         return Unit(
             store=self._store,
             scope=scope,
@@ -230,7 +240,8 @@ class Control:
         )
 
 
-async def _json(request: Request) -> Json:
+async def json_body(request: Request) -> Json:
+    """The body, a JSON object; empty is {}."""
     text = await request.body()
     try:
         value = loads(text or b"{}")
@@ -241,9 +252,9 @@ async def _json(request: Request) -> Json:
     return value
 
 
-async def _body(request: Request, **known: tuple[type, ...]) -> Json:
+async def body_fields(request: Request, **known: tuple[type, ...]) -> Json:
     """The body's fields, of known names and types."""
-    values = await _json(request)
+    values = await json_body(request)
     for name, value in values.items():
         if name not in known:
             raise ValueError(f"unknown field: {name}")

@@ -83,6 +83,17 @@ def resource_missing(kind: str, object_id: str, param: str, *, in_path: bool) ->
     )
 
 
+def no_access(account: str, key: str = "sk_test_********") -> StripeError:
+    """403: the account does not exist, was never the platform's, or has withdrawn its access. `key` is redacted."""
+    return invalid_request(
+        f"The provided key '{key}' does not have access to account '{account}' (or that account does not exist). "
+        "Application access may have been revoked.",
+        code="account_invalid",
+        status=403,
+        storable=False,
+    )
+
+
 def unrecognized_url(method: str, path: str) -> StripeError:
     """A path, or a method on it, that is no operation of the API."""
     return invalid_request(

@@ -52,8 +52,17 @@ def _publish_once(unit: Unit, event_type: str, shown: Json, previous: Json | Non
 
 
 def _plan_deliveries(unit: Unit, event: Stored, faults: list[EventFault]) -> None:
+    if _disconnected(unit):
+        return
     for endpoint in endpoints_for(unit, event.body["type"]):
         _plan_delivery(unit, event, endpoint, faults)
+
+
+def _disconnected(unit: Unit) -> bool:
+    """Whether the account has left the platform's reach: nobody hears any more of what happens in it."""
+    platform = Scope(unit.scope.platform, unit.scope.platform)
+    account = unit.store.find(platform, unit.scope.account) if unit.scope.is_connected else None
+    return account is not None and account.deleted
 
 
 def _plan_delivery(unit: Unit, event: Stored, endpoint: Stored, faults: list[EventFault]) -> None:

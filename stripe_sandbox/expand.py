@@ -40,11 +40,23 @@ def _expand_in(api: Api, unit: Unit, shown: Json, segments: list[str], path: str
             holder, last = _holder(shown, segments[:length])
             if holder is None or holder.get(last) is None:
                 return
-            holder[last] = _shown(unit, holder[last])
-            if segments[length:]:
-                _expand_in(api, unit, holder[last], segments[length:], path)
+            rest = segments[length:]
+            if isinstance(holder[last], dict) and holder[last].get("object") == "list":
+                _expand_in_list(api, unit, holder[last], rest, path)
+                return
+            holder[last], there = _shown(unit, holder[last])
+            if rest and isinstance(holder[last], dict):
+                _expand_in(api, there, holder[last], rest, path)
             return
     raise _cannot(path)
+
+
+def _expand_in_list(api: Api, unit: Unit, shown: Json, segments: list[str], path: str) -> None:
+    """In a list that an object holds: `reversals.data.balance_transaction`. The list alone is shown anyway."""
+    if segments and segments[0] != "data":
+        raise _cannot(path)
+    for item in shown["data"] if segments[1:] else []:
+        _expand_in(api, unit, item, segments[1:], path)
 
 
 def _holder(shown: Json, segments: list[str]) -> tuple[Json | None, str]:
@@ -57,13 +69,20 @@ def _holder(shown: Json, segments: list[str]) -> tuple[Json | None, str]:
     return record, segments[-1]
 
 
-def _shown(unit: Unit, value: Any) -> Any:
-    """The object behind an id; what is expanded already stays."""
-    if not isinstance(value, str):
-        return value
-    stored = unit.store.find(unit.scope, value)
+def _shown(unit: Unit, value: Any) -> tuple[Any, Unit]:
+    """The object behind an id, and the view of its account; what is expanded already stays.
+
+    A platform sees into its connected accounts: a transfer's payment is an object of theirs.
+    """
+    found = unit.store.locate(unit.scope, value if isinstance(value, str) else value["id"])
+    if found is None:
+        return value, unit
+    scope, stored = found
+    there = unit.at(scope.account)
+    if not isinstance(value, str) or (stored.deleted and stored.kind not in unit.renderers):
+        return value, there
     # A deep copy: a second path may expand inside it.
-    return value if stored is None else copy.deepcopy(unit.show(stored))
+    return copy.deepcopy(there.show(stored)), there
 
 
 def _cannot(path: str) -> StripeError:

@@ -1,10 +1,13 @@
-"""Faults that a test plants: by call (what happens to a request) and by event (what happens to its webhooks)."""
+"""Faults that a test plants: by call (what happens to a request), by event (what happens to its webhooks), and for
+payouts (what the bank does).
+"""
 
 import sqlite3
 from dataclasses import asdict, dataclass, fields
 from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 
+from stripe_sandbox.banks import FAILURE_MESSAGES
 from stripe_sandbox.jsontypes import Json, dumps, loads
 from stripe_sandbox.store import Store
 
@@ -18,6 +21,8 @@ AFTER_COMMIT = frozenset({"drop_after_commit", "hang_after_commit", "truncate"})
 """Kinds that spoil the answer of what was executed, or replayed."""
 
 CALL_KINDS = BEFORE_EXECUTION | INSTEAD_OF_EXECUTION | AFTER_COMMIT
+
+PAYOUT_KINDS = frozenset({"fail", "fail_late", "hold"})
 
 EVENT_KINDS = frozenset({"drop", "duplicate", "delay", "reorder", "corrupt_signature", "new_id"})
 
@@ -56,7 +61,23 @@ class EventFault:
     seconds: float = 2.0
 
 
-Fault = TypeVar("Fault", CallFault, EventFault)
+@dataclass(frozen=True)
+class PayoutFault:
+    """A fate for the next payouts, of accounts that match.
+
+    fail: with `failure_code`, when it should arrive. fail_late: it is paid, and fails `seconds` later on the
+    platform's clock. hold: it stays in transit until a control call moves it.
+    """
+
+    kind: str
+    account: str = "*"
+    times: int | None = 1
+    skip: int = 0
+    seconds: float = 0.0
+    failure_code: str = "could_not_process"
+
+
+Fault = TypeVar("Fault", CallFault, EventFault, PayoutFault)
 
 
 def parse_fault(rule_type: type[Fault], kinds: frozenset[str], values: Json) -> Fault:
@@ -73,7 +94,9 @@ def parse_fault(rule_type: type[Fault], kinds: frozenset[str], values: Json) -> 
 
 
 def _fits(name: str, value: Any) -> bool:
-    if name in ("kind", "method", "path", "type"):
+    if name == "failure_code":
+        return value in FAILURE_MESSAGES
+    if name in ("account", "kind", "method", "path", "type"):
         return isinstance(value, str)
     if isinstance(value, bool):
         return False
@@ -84,8 +107,8 @@ def _fits(name: str, value: Any) -> bool:
     return isinstance(value, int) and value >= 0
 
 
-def plant(store: Store, platform: str, target: str, fault: CallFault | EventFault) -> Json:
-    """Keep a fault. `target` is "call" or "event"."""
+def plant(store: Store, platform: str, target: str, fault: CallFault | EventFault | PayoutFault) -> Json:
+    """Keep a fault. `target` is "call", "event" or "payout"."""
     row = store.db.execute(
         "INSERT INTO faults (platform, target, rule) VALUES (?, ?, ?) RETURNING *",
         (platform, target, dumps(asdict(fault))),
@@ -127,13 +150,22 @@ def firing_event_faults(store: Store, platform: str, event_type: str) -> list[Ev
     return [fault for row, fault in rules if fnmatchcase(event_type, fault.type) and _fires(store, row, fault)]
 
 
+def firing_payout_fault(store: Store, platform: str, account: str) -> PayoutFault | None:
+    """The first planted fault that fires for a new payout of this account; counts it."""
+    for row in _rows(store, platform, "payout"):
+        fault = PayoutFault(**loads(row["rule"]))
+        if fnmatchcase(account, fault.account) and _fires(store, row, fault):
+            return fault
+    return None
+
+
 def _rows(store: Store, platform: str, target: str) -> list[sqlite3.Row]:
     return store.db.execute(
         "SELECT * FROM faults WHERE platform = ? AND target = ? ORDER BY id", (platform, target)
     ).fetchall()
 
 
-def _fires(store: Store, row: sqlite3.Row, fault: CallFault | EventFault) -> bool:
+def _fires(store: Store, row: sqlite3.Row, fault: CallFault | EventFault | PayoutFault) -> bool:
     """Count a match; whether the fault acts on it."""
     fires = row["seen"] >= fault.skip and (fault.times is None or row["fired"] < fault.times)
     store.db.execute("UPDATE faults SET seen = seen + 1, fired = fired + ? WHERE id = ?", (int(fires), row["id"]))

@@ -14,6 +14,7 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
 from stripe_sandbox.clock import Clock
+from stripe_sandbox.connect_control import ConnectControl
 from stripe_sandbox.connection import ClosableProtocol
 from stripe_sandbox.control import Control
 from stripe_sandbox.gateway import Gateway
@@ -51,6 +52,7 @@ def create_app(state_file: str, *, webhook_transport: httpx.AsyncBaseTransport |
         routes=[
             Route("/_sandbox/health", _health),
             *control.routes(),
+            *ConnectControl(store, control).routes(),
             *ThreeDSecurePage(store, control).routes(),
             Mount("/", Gateway(store, API, sender.woken.set)),
         ],

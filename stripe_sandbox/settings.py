@@ -24,6 +24,9 @@ class Settings:
     settlement_currency, exchange_rate_bps: when the currency is set, charges settle in it whatever they were presented
         in: minor units times the rate in basis points. Empty: they settle as presented.
     latency_ms: bounds of the time that each API call takes before it executes.
+    payout_transit_delay_ms: bounds of how long a payout is pending, on the platform's clock.
+    payout_arrival_delay_ms: bounds of how long it is then in transit, on the platform's clock.
+    payout_hold: payouts stay in transit until a control call moves them.
     """
 
     seed: int = 0
@@ -38,6 +41,9 @@ class Settings:
     settlement_currency: str = ""
     exchange_rate_bps: int = 10_000
     latency_ms: tuple[int, int] = (0, 0)
+    payout_transit_delay_ms: tuple[int, int] = (100, 200)
+    payout_arrival_delay_ms: tuple[int, int] = (100, 300)
+    payout_hold: bool = False
 
 
 def read_settings(store: Store, platform: str) -> Settings:

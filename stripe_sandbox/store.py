@@ -38,6 +38,7 @@ CREATE INDEX IF NOT EXISTS objects_listed ON objects (platform, account, kind, s
 CREATE INDEX IF NOT EXISTS objects_by_customer ON objects (platform, account, kind, json_extract(body, '$.customer'));
 CREATE INDEX IF NOT EXISTS objects_by_payment_intent
     ON objects (platform, account, kind, json_extract(body, '$.payment_intent'));
+CREATE INDEX IF NOT EXISTS objects_by_transfer ON objects (platform, account, kind, json_extract(body, '$.transfer'));
 
 CREATE TABLE IF NOT EXISTS balances (
     platform  TEXT NOT NULL,
@@ -216,6 +217,15 @@ class Store:
             (*scope, object_id),
         ).fetchone()
         return None if row is None else _stored(row)
+
+    def locate(self, scope: Scope, object_id: str) -> tuple[Scope, Stored] | None:
+        """The object with this id in any account of the platform, this scope's before others', and where it is."""
+        row = self.db.execute(
+            "SELECT account, seq, kind, deleted, body, private FROM objects WHERE platform = ? AND id = ?"
+            " ORDER BY account <> ? LIMIT 1",
+            (scope.platform, object_id, scope.account),
+        ).fetchone()
+        return None if row is None else (Scope(scope.platform, row["account"]), _stored(row))
 
     def page(
         self,

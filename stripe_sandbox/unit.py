@@ -6,7 +6,7 @@ the HTTP request.
 
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stripe_sandbox.errors import resource_missing
 from stripe_sandbox.ids import new_id
@@ -44,6 +44,15 @@ class Unit:
     def settings(self) -> Settings:
         """The platform's settings."""
         return read_settings(self.store, self.scope.platform)
+
+    def at(self, account: str) -> "Unit":
+        """The same transaction's view of another account of the platform."""
+        return replace(self, scope=Scope(self.scope.platform, account))
+
+    @property
+    def platform(self) -> "Unit":
+        """The view of the platform's own account."""
+        return self.at(self.scope.platform)
 
     def chance(self) -> random.Random:
         """A fresh generator for one decision: the platform's seed and a counter determine it."""

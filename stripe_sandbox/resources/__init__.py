@@ -2,12 +2,17 @@
 
 from stripe_sandbox.resource import Api
 from stripe_sandbox.resources import (
+    accounts,
     balance,
     charges,
     customers,
     events,
+    external_accounts,
     payment_intents,
     payment_methods,
+    payouts,
+    transfer_reversals,
+    transfers,
     webhook_endpoints,
 )
 
@@ -19,6 +24,13 @@ API = Api(
         charges.RESOURCE,
         balance.BALANCE,
         balance.TRANSACTIONS,
+        accounts.ACCOUNTS,
+        accounts.CAPABILITY,
+        external_accounts.RESOURCE,
+        transfers.RESOURCE,
+        transfer_reversals.REVERSALS,
+        transfer_reversals.REFUNDS,
+        payouts.RESOURCE,
         events.RESOURCE,
         webhook_endpoints.RESOURCE,
     )

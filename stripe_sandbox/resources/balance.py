@@ -4,6 +4,7 @@ Every movement of money is one balance transaction, posted here and nowhere else
 transaction is pending until `available_on`, then available.
 """
 
+from stripe_sandbox.errors import StripeError, invalid_request
 from stripe_sandbox.events import publish
 from stripe_sandbox.jsontypes import Json
 from stripe_sandbox.params import optional, string
@@ -11,12 +12,22 @@ from stripe_sandbox.resource import CREATED, Call, ListFilter, Operation, Resour
 from stripe_sandbox.store import Filter, Stored
 from stripe_sandbox.unit import Unit
 
+_REPORTING = {
+    "adjustment": "other_adjustment",
+    "payment": "charge",
+    "payment_refund": "refund",
+    "payout_cancel": "payout_reversal",
+    "payout_failure": "payout_reversal",
+    "transfer_refund": "transfer_reversal",
+}
+"""Where a type's reporting category is named otherwise. https://docs.stripe.com/reports/reporting-categories"""
+
 
 def post(
     unit: Unit,
     *,
     transaction_type: str,
-    source: str,
+    source: str | None,
     amount: int,
     fee: int,
     currency: str,
@@ -43,7 +54,7 @@ def post(
             "fee": fee,
             "fee_details": _fee_details(fee, currency),
             "net": amount - fee,
-            "reporting_category": transaction_type,
+            "reporting_category": _REPORTING.get(transaction_type, transaction_type),
             "source": source,
             "status": "available" if settled else "pending",
             "type": transaction_type,
@@ -53,9 +64,9 @@ def post(
     del transaction.body["livemode"]
     unit.store.save(transaction)
     _move(unit, currency, **{transaction.body["status"]: amount - fee})
-    if settled:
+    if settled and amount > fee:
         publish(unit, "balance.available", balance(unit))
-    else:
+    elif not settled:
         unit.later(available_in, "settle")
     return transaction
 
@@ -96,6 +107,28 @@ def _settle(unit: Unit, payload: Json) -> None:
         publish(unit, "balance.available", balance(unit))
 
 
+def available(unit: Unit, currency: str) -> int:
+    """Available funds in a currency, minor units; below zero where an account owes."""
+    return _held(unit, currency, "available")
+
+
+def pending(unit: Unit, currency: str) -> int:
+    """Funds that will become available, minor units."""
+    return _held(unit, currency, "pending")
+
+
+def _held(unit: Unit, currency: str, state: str) -> int:
+    row = unit.store.db.execute(
+        "SELECT * FROM balances WHERE platform = ? AND account = ? AND currency = ?", (*unit.scope, currency)
+    ).fetchone()
+    return 0 if row is None else int(row[state])
+
+
+def insufficient(message: str) -> StripeError:
+    """400 `balance_insufficient`: available funds do not cover what was asked for."""
+    return invalid_request(message, code="balance_insufficient")
+
+
 def balance(unit: Unit) -> Json:
     """The balance object: minor units per currency."""
     rows = unit.store.db.execute(
@@ -112,6 +145,20 @@ def balance(unit: Unit) -> Json:
 
 def _amount(currency: str, value: int) -> Json:
     return {"amount": value, "currency": currency, "source_types": {"card": value}}
+
+
+def adjust(unit: Unit, amount: int, currency: str, description: str | None) -> Stored:
+    """Stripe corrects a balance, by minor units of either sign; it may go below zero."""
+    return post(
+        unit,
+        transaction_type="adjustment",
+        source=None,
+        amount=amount,
+        fee=0,
+        currency=currency,
+        available_in=0,
+        description=description,
+    )
 
 
 def _retrieve_balance(unit: Unit, call: Call) -> Json:

@@ -9,9 +9,11 @@ from stripe_sandbox.events import publish, updated
 from stripe_sandbox.ids import random_text
 from stripe_sandbox.jsontypes import Json
 from stripe_sandbox.params import (
+    ADDRESS,
     SHIPPING,
     Params,
     clearable,
+    complete,
     complete_shipping,
     email,
     fields,
@@ -86,6 +88,50 @@ def charge_card(
         _book_when_due(unit, charge, intent)
     publish(unit, "charge.succeeded" if decline is None else "charge.failed", charge.body)
     return charge
+
+
+def transfer_payment(unit: Unit, transfer: Stored, available_in: float) -> Stored:
+    """The payment (`py_…`) as which a transfer arrives in the unit's account.
+
+    available_in: seconds until its funds are available. The platform reads of it at the transfer: Stripe tells the
+    account of it by events that the sandbox does not have.
+    """
+    amount, currency = transfer.body["amount"], transfer.body["currency"]
+    payment = unit.add("charge", "py", {**_payment_body(), "amount": amount, "amount_captured": amount})
+    transaction = post(
+        unit,
+        transaction_type="payment",
+        source=payment.id,
+        amount=amount,
+        fee=0,
+        currency=currency,
+        available_in=available_in,
+    )
+    unit.change(payment, balance_transaction=transaction.id, currency=currency, source_transfer=transfer.id)
+    return payment
+
+
+def _payment_body() -> Json:
+    nothing = (
+        "application application_fee application_fee_amount balance_transaction calculated_statement_descriptor "
+        "customer description failure_balance_transaction failure_code failure_message on_behalf_of outcome "
+        "payment_intent payment_method receipt_email receipt_number receipt_url review shipping source_transfer "
+        "statement_descriptor statement_descriptor_suffix transfer_data transfer_group"
+    )
+    return {
+        **dict.fromkeys(nothing.split()),
+        "amount_refunded": 0,
+        "billing_details": {"address": complete({}, ADDRESS), **dict.fromkeys(("email", "name", "phone", "tax_id"))},
+        "captured": True,
+        "disputed": False,
+        "fraud_details": {},
+        "metadata": {},
+        "paid": True,
+        "payment_method_details": {"stripe_account": {}, "type": "stripe_account"},
+        "radar_options": {},
+        "refunded": False,
+        "status": "succeeded",
+    }
 
 
 def _book_when_due(unit: Unit, charge: Stored, intent: Stored) -> None:

@@ -16,8 +16,8 @@ import httpx
 import pytest
 import stripe
 
-from stripe_sandbox.ids import derived_id, new_id
-from stripe_sandbox.store import Scope, Store, Stored
+from stripe_sandbox.ids import derived_id
+from stripe_sandbox.store import Store
 from tests.stripe_sandbox.process import SandboxProcess
 from tests.stripe_sandbox.receiver import Receiver, receiving
 
@@ -110,9 +110,38 @@ class Platform(Account):
         """A PaymentIntent confirmed with this card."""
         return await self.v1.payment_intents.create_async(card_payment(payment_method, amount, **params))
 
+    async def account(self, *, onboarded: bool = True, bank: str = "000123456789", **params: Any) -> Any:
+        """An Express account with a manual payout schedule; onboarded, it can be transferred to and paid out."""
+        account = await self.v1.accounts.create_async(express_account(**params))
+        if onboarded:
+            await self.control(f"accounts/{account.id}/complete_onboarding", account_number=bank)
+        return await self.v1.accounts.retrieve_async(account.id)
+
+    async def fund(self, amount: int, currency: str = "usd", account: str | None = None) -> None:
+        """Add to an available balance (below zero: take from it); by default the platform's."""
+        path = "adjust_balance" if account is None else f"accounts/{account}/adjust_balance"
+        await self.control(path, amount=amount, currency=currency)
+
+    async def available(self, account: str | None = None, currency: str = "usd") -> int:
+        """An available balance, minor units; by default the platform's."""
+        options = {} if account is None else {"stripe_account": account}
+        balance = await self.v1.balance.retrieve_async({}, options)
+        return int({each.currency: each.amount for each in balance.available}.get(currency, 0))
+
     async def assert_sound(self) -> None:
         """The sandbox's own invariants hold."""
         assert (await self.look("check"))["violations"] == []
+
+
+def express_account(**params: Any) -> dict[str, Any]:
+    """The parameters of an Express account that is paid out only when told."""
+    return {
+        "type": "express",
+        "country": "US",
+        "capabilities": {"transfers": {"requested": True}},
+        "settings": {"payouts": {"schedule": {"interval": "manual"}}},
+        **params,
+    }
 
 
 def card_payment(payment_method: str = "pm_card_visa", amount: int = 20_000, **params: Any) -> dict[str, Any]:
@@ -159,11 +188,9 @@ def store(shared_process: SandboxProcess) -> Iterator[Store]:
 
 
 @pytest.fixture
-def connected(platform: Platform, store: Store) -> str:
-    """An account connected to the platform. Accounts cannot be made through the API yet."""
-    account = new_id("acct")
-    store.insert(Scope(platform.id, platform.id), Stored("account", {"id": account, "object": "account"}), 0)
-    return account
+async def connected(platform: Platform) -> str:
+    """An account connected to the platform, not onboarded."""
+    return str((await platform.account(onboarded=False)).id)
 
 
 @pytest.fixture(

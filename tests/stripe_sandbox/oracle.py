@@ -86,6 +86,39 @@ MAY_BE_ABSENT: dict[str, frozenset[str]] = {
     "event": frozenset({"account", "context"}),
     # Only on *.updated events.
     "notification_event_data": frozenset({"previous_attributes"}),
+    # Of Express accounts: what Stripe collects itself, it does not show to the platform.
+    "account": frozenset({"company", "groups", "individual"}),
+    # Only those that were requested.
+    "account_capabilities": frozenset({"*"}),
+    # Of small businesses that gave it, in one country.
+    "account_business_profile": frozenset({"monthly_estimated_revenue"}),
+    # A platform's own account is controlled by nobody else.
+    "account_unification_account_controller": frozenset(
+        {"fees", "is_controller", "losses", "requirement_collection", "stripe_dashboard"}
+    ),
+    # Where the platform asked for another agreement than the full one.
+    "account_tos_acceptance": frozenset({"service_agreement"}),
+    # Of Treasury, Issuing and SEPA, where the account has them.
+    "account_settings": frozenset({"treasury"}),
+    "card_issuing_account_terms_of_service": frozenset({"user_agent"}),
+    "account_sepa_debit_payments_settings": frozenset({"creditor_id"}),
+    # The day belongs to weekly and monthly payouts.
+    "transfer_schedule": frozenset({"monthly_anchor", "monthly_payout_days", "weekly_anchor", "weekly_payout_days"}),
+    # Only where a customer owns it.
+    "bank_account": frozenset({"customer"}),
+    # Of refunds to cards, failed ones and those that wait for something.
+    "refund": frozenset(
+        {
+            "description",
+            "destination_details",
+            "failure_balance_transaction",
+            "failure_reason",
+            "instructions_email",
+            "next_action",
+            "pending_reason",
+            "presentment_details",
+        }
+    ),
     # Shown at creation only.
     "webhook_endpoint": frozenset({"secret"}),
 }
