@@ -30,7 +30,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities import visibility
 from domain.ids import OperationId
 from domain.money import Money
-from domain.operations import FOLLOW_UP_WORKFLOW, OperationKind, SagaInput, StripeHint, followup_id
+from domain.operations import OperationKind, SagaInput, StripeHint, followup_id
 from domain.pacing import Pacing
 
 ENDED_BEFORE_THE_UPDATE = "AcceptedUpdateCompletedWorkflow"
@@ -77,13 +77,9 @@ class SagaDispatcher:
         """
         start: WithStartWorkflowOperation[Any, str] = WithStartWorkflowOperation(
             OperationKind(operation["kind"]).workflow,
-            self._input(operation),
-            id=operation["id"],
-            task_queue=self._task_queue,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-            search_attributes=self._attributes(operation),
-            static_summary=_summary(operation),
+            **self._saga(operation),
         )
         try:
             # The SDK's own timeout does not bound its connecting, nor its polling for an update that was accepted.
@@ -114,22 +110,36 @@ class SagaDispatcher:
             with _reaching():
                 await self._client.start_workflow(
                     OperationKind(operation["kind"]).workflow,
-                    self._input(operation),
-                    id=operation["id"],
-                    task_queue=self._task_queue,
                     id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
                     id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-                    search_attributes=self._attributes(operation),
-                    static_summary=_summary(operation),
+                    **self._saga(operation),
                 )
         except WorkflowAlreadyStartedError:
             log.info("saga has run", operation_id=operation["id"])
 
-    async def deliver(self, operation: sa.RowMapping, hint: StripeHint) -> None:
+    async def resume(self, operation: sa.RowMapping) -> bool:
+        """Start a saga again that was terminated or has failed. False if it is running, or came to its own end.
+
+        Every step then returns what is recorded of it. Raises `RPCError` if Temporal is away.
+        """
+        try:
+            with _reaching():
+                await self._client.start_workflow(
+                    OperationKind(operation["kind"]).workflow,
+                    id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+                    id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
+                    **self._saga(operation),
+                )
+        except WorkflowAlreadyStartedError:
+            return False
+        return True
+
+    async def deliver(self, operation: sa.RowMapping, hint: StripeHint) -> bool:
         """Tell the operation's saga, or once that is closed its follow-up, of an event.
 
         Signaling a closed saga's id with a start would run it again; so a follow-up of its own looks at what came late.
-        Raises `NoSaga` if an open operation has no saga yet, and `RPCError` if Temporal is away.
+        False if the operation is over and of a kind that nothing can follow. Raises `NoSaga` if an open operation has
+        no saga yet, and `RPCError` if Temporal is away.
         """
         if operation["closed_at"] is None:
             try:
@@ -139,20 +149,20 @@ class SagaDispatcher:
                 if error.status is RPCStatusCode.NOT_FOUND:
                     raise NoSaga(operation["id"]) from error
                 raise
-            return
+            return True
+        follow_up = OperationKind(operation["kind"]).follow_up_workflow
+        if follow_up is None:
+            return False
         with _reaching():
             await self._client.start_workflow(
-                FOLLOW_UP_WORKFLOW,
-                self._input(operation),
-                id=followup_id(operation["id"]),
-                task_queue=self._task_queue,
+                follow_up,
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
                 id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-                search_attributes=self._attributes(operation),
-                static_summary=_summary(operation),
                 start_signal="stripe_event",
                 start_signal_args=[hint],
+                **self._saga(operation) | {"id": followup_id(operation["id"])},
             )
+        return True
 
     async def verb(self, operation_id: str, verb: str, *, update_id: str, within: float) -> None:
         """Ask the saga for `verb` (its update's name) and wait until it is done.
@@ -178,25 +188,36 @@ class SagaDispatcher:
         except WorkflowUpdateRPCTimeoutOrCancelledError as error:
             raise TimeoutError("Temporal did not answer in time") from error
 
-    def _input(self, operation: sa.RowMapping) -> SagaInput:
-        return SagaInput(
-            operation_id=OperationId(operation["id"]),
-            amount=operation["amount"],
-            currency=operation["currency"],
-            pacing=self._pacing,
-        )
-
-    def _attributes(self, operation: sa.RowMapping) -> TypedSearchAttributes:
-        return TypedSearchAttributes(
-            [
-                SearchAttributePair(visibility.KIND, operation["kind"]),
-                SearchAttributePair(visibility.STATUS, operation["status"]),
-                SearchAttributePair(visibility.WALLETS, [operation["wallet_id"]]),
-                SearchAttributePair(visibility.NEEDS_ATTENTION, False),
-            ]
-        )
+    def _saga(self, operation: sa.RowMapping) -> dict[str, Any]:
+        """What any start of an operation's saga says."""
+        wallets = [operation["wallet_id"], operation["request"].get("to_wallet_id")]
+        return {
+            "args": [
+                SagaInput(
+                    operation_id=OperationId(operation["id"]),
+                    amount=operation["amount"],
+                    currency=operation["currency"],
+                    pacing=self._pacing,
+                    age=max(operation["age"], 0.0),
+                )
+            ],
+            "id": operation["id"],
+            "task_queue": self._task_queue,
+            "search_attributes": TypedSearchAttributes(
+                [
+                    SearchAttributePair(visibility.KIND, operation["kind"]),
+                    SearchAttributePair(visibility.STATUS, operation["status"]),
+                    SearchAttributePair(visibility.WALLETS, [wallet for wallet in wallets if wallet is not None]),
+                    SearchAttributePair(visibility.NEEDS_ATTENTION, False),
+                ]
+            ),
+            "static_summary": _summary(operation),
+        }
 
 
 def _summary(operation: sa.RowMapping) -> str:
     """What the Temporal UI says the workflow is."""
-    return f"{operation['kind']} of {Money(operation['amount'], operation['currency'])}"
+    what = str(operation["kind"]).replace("_", " ")
+    if operation["amount"] is None:
+        return what
+    return f"{what} of {Money(operation['amount'], operation['currency'])}"

@@ -13,7 +13,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
 from activities import outcomes
-from domain.errors import InsufficientFunds, LedgerError
+from domain.errors import InsufficientFunds, LedgerError, StateRefusal
 from domain.operations import Failure
 from domain.pacing import Pacing
 
@@ -22,7 +22,7 @@ JITTER = 0.25
 
 
 class RetryTier(Interceptor):
-    """Gives each failed attempt its delay, and a refusal of the ledger its meaning."""
+    """Gives each failed attempt its delay, and a refusal by the ledger or by the state of things its meaning."""
 
     def __init__(self, pacing: Pacing) -> None:
         self._pacing = pacing
@@ -40,7 +40,7 @@ class _RetryTierInbound(ActivityInboundInterceptor):
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:
         try:
             return await super().execute_activity(input)
-        except InsufficientFunds as error:
+        except (InsufficientFunds, StateRefusal) as error:
             raise outcomes.refused(Failure(code=error.code, detail=error.detail)) from error
         except LedgerError as error:
             raise outcomes.parked(Failure(code=error.code, detail=error.detail)) from error

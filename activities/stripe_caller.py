@@ -10,6 +10,7 @@ from activities.stripe_writes import WRITES, Json, Write, metadata
 from db import stripe_calls
 from db.engine import Database
 from db.stripe_calls import Call, Intent, Outcome
+from domain.errors import Compensated
 from domain.operations import Failure
 
 log = structlog.get_logger()
@@ -31,15 +32,15 @@ class StripeCaller:
         """Carry out `intent`, and return it as done or refused.
 
         Commits twice: the intent before the call and the outcome after it, with nothing held in between. Raises the
-        errors of `activities.outcomes`: parked (the key came with other parameters, or its generation was closed by a
-        compensation), in doubt, not now.
+        errors of `activities.outcomes`: refused (a compensation has closed the step), parked (the key came with other
+        parameters), in doubt, not now; and `WalletFrozen`.
         """
         write = WRITES[intent.write]
         async with self._database.transaction() as connection:
             call = await stripe_calls.begin(connection, intent)
         if call.closed_at is not None:
-            raise outcomes.parked(
-                Failure(code="generation-closed", detail=f"{call.key} was compensated; it must not be done again.")
+            raise outcomes.refused(
+                Failure(code=Compensated.code, detail=f"{call.key} was taken back; it must not be done any more.")
             )
         if call.outcome is None and call.doubted_at is not None:
             call = await self._look_up(call, write)
@@ -81,7 +82,7 @@ class StripeCaller:
                 call,
                 Outcome.REFUSED,
                 stripe_id=stripe_id,
-                result=failure(error).model_dump(),
+                result=failure(error, ruling).model_dump(),
                 objects=[stripe_id] if stripe_id else [],
             )
 

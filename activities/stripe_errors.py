@@ -9,7 +9,7 @@ from enum import StrEnum
 
 import stripe
 
-from domain.errors import CardDeclined, PaymentRefused
+from domain.errors import ActionRequired, AwaitingFunds, CardDeclined, PaymentRefused
 from domain.operations import Failure
 
 
@@ -50,12 +50,15 @@ def verdict(error: stripe.StripeError) -> Verdict:
         return Verdict.REFUSED
     if isinstance(error, stripe.IdempotencyError):
         return Verdict.MISUSE
+    code = error_code(error)
+    if status == 403 and code in _ACTION_REQUIRED:
+        # Of a connected account that is cut off, Stripe says that our key may not act for it.
+        return Verdict.ACTION_REQUIRED
     if status in (401, 403, 409, 429):
         # A wrong key or a missing permission (401, 403) is the deployment's fault, not the customer's: what was asked
         # for can still be done once it is mended. 409 is a key in use; 429 was not even looked at.
         return Verdict.WAIT
     if isinstance(error, stripe.InvalidRequestError):
-        code = error_code(error)
         if code in _AWAITING_FUNDS:
             return Verdict.AWAITING_FUNDS
         return Verdict.ACTION_REQUIRED if code in _ACTION_REQUIRED else Verdict.REFUSED
@@ -72,10 +75,17 @@ def error_code(error: stripe.StripeError) -> str | None:
     return error.code or (error.error.code if error.error is not None else None)
 
 
-def failure(error: stripe.StripeError) -> Failure:
+_REFUSALS: dict[Verdict, type[PaymentRefused]] = {
+    Verdict.REFUSED: PaymentRefused,
+    Verdict.AWAITING_FUNDS: AwaitingFunds,
+    Verdict.ACTION_REQUIRED: ActionRequired,
+}
+
+
+def failure(error: stripe.StripeError, ruling: Verdict) -> Failure:
     """What to tell about `error`. Stripe's message is shown: it is written for the card's holder."""
     detail = error.user_message or "Stripe did not say why."
     if isinstance(error, stripe.CardError):
         decline_code = error.error.decline_code if error.error is not None else None
         return Failure(code=CardDeclined.code, detail=detail, decline_code=decline_code or error_code(error))
-    return Failure(code=PaymentRefused.code, detail=f"{detail} ({error_code(error) or error.http_status})")
+    return Failure(code=_REFUSALS[ruling].code, detail=f"{detail} ({error_code(error) or error.http_status})")

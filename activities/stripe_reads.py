@@ -9,7 +9,9 @@ import stripe
 from stripe import RequestOptions, StripeClient
 
 from db.audit import BalanceTransaction, LiveObject
+from domain.connected_accounts import ConnectedAccount
 from domain.payments import Payment
+from domain.payouts import Payout
 
 Json = dict[str, Any]
 
@@ -36,6 +38,20 @@ class StripeReads:
     async def client_secret(self, payment_intent_id: str) -> str | None:
         """What the customer's browser needs to pay. Never stored: whoever may see it asks each time."""
         return (await self._client.v1.payment_intents.retrieve_async(payment_intent_id)).client_secret
+
+    async def connected_account(self, stripe_account: str) -> ConnectedAccount:
+        """A connected account; `stripe.PermissionError` if it is no longer ours to ask after."""
+        return ConnectedAccount.from_stripe((await self._client.v1.accounts.retrieve_async(stripe_account)).to_dict())
+
+    async def payout(self, payout_id: str, *, stripe_account: str) -> Payout:
+        """A payout of a connected account."""
+        found = await self._client.v1.payouts.retrieve_async(payout_id, None, {"stripe_account": stripe_account})
+        return Payout.from_stripe(found.to_dict())
+
+    async def available(self, currency: str, *, stripe_account: str) -> int:
+        """What a connected account can give now, in minor units."""
+        found = (await self._client.v1.balance.retrieve_async(None, {"stripe_account": stripe_account})).to_dict()
+        return sum(amount["amount"] for amount in found["available"] if amount["currency"] == currency)
 
     async def balance(self) -> dict[str, int]:
         """What we have at Stripe, pending and available together: minor units per currency."""

@@ -13,7 +13,9 @@ import stripe
 from stripe import RequestOptions, StripeClient
 
 from db.stripe_calls import Call
+from domain.connected_accounts import ConnectedAccount
 from domain.payments import Payment
+from domain.payouts import Payout, Reversal, Transfer
 
 Json = dict[str, Any]
 
@@ -81,12 +83,81 @@ async def _find_canceled(client: StripeClient, call: Call) -> Json | None:
     return intent.to_dict() if intent.status == "canceled" else None
 
 
+async def _create_account(client: StripeClient, params: Json, options: RequestOptions) -> stripe.StripeObject:
+    return await client.v1.accounts.create_async(cast(Any, params), options)
+
+
+async def _find_account(client: StripeClient, call: Call) -> Json | None:
+    page = await client.v1.accounts.list_async({"created": cast(Any, _since(call)), "limit": 100})
+    return await _newest_tagged(page.auto_paging_iter(), call)
+
+
+_OF_TRANSFER = {"expand": ["destination_payment"]}
+_OF_TRANSFERS = {"expand": ["data.destination_payment"]}
+
+
+async def _create_transfer(client: StripeClient, params: Json, options: RequestOptions) -> stripe.StripeObject:
+    return await client.v1.transfers.create_async(cast(Any, params | _OF_TRANSFER), options)
+
+
+async def _find_transfer(client: StripeClient, call: Call) -> Json | None:
+    page = await client.v1.transfers.list_async(
+        cast(Any, {"transfer_group": call.params["transfer_group"], "limit": 100, **_OF_TRANSFERS})
+    )
+    return await _newest_tagged(page.auto_paging_iter(), call)
+
+
+_OF_REVERSAL = {"expand": ["destination_payment_refund"]}
+_OF_REVERSALS = {"expand": ["data.destination_payment_refund"]}
+
+
+async def _create_reversal(client: StripeClient, params: Json, options: RequestOptions) -> stripe.StripeObject:
+    rest = {name: value for name, value in params.items() if name != "id"}
+    return await client.v1.transfers.reversals.create_async(params["id"], cast(Any, rest | _OF_REVERSAL), options)
+
+
+async def _find_reversal(client: StripeClient, call: Call) -> Json | None:
+    page = await client.v1.transfers.reversals.list_async(call.params["id"], cast(Any, {"limit": 100, **_OF_REVERSALS}))
+    return await _newest_tagged(page.auto_paging_iter(), call)
+
+
+async def _create_payout(client: StripeClient, params: Json, options: RequestOptions) -> stripe.StripeObject:
+    return await client.v1.payouts.create_async(cast(Any, params), options)
+
+
+async def _find_payout(client: StripeClient, call: Call) -> Json | None:
+    page = await client.v1.payouts.list_async(
+        {"created": cast(Any, _since(call)), "limit": 100}, {"stripe_account": call.stripe_account}
+    )
+    return await _newest_tagged(page.auto_paging_iter(), call)
+
+
 def _payment(intent: Json) -> Json:
     return Payment.from_stripe(intent).model_dump()
+
+
+def _account(account: Json) -> Json:
+    return ConnectedAccount.from_stripe(account).model_dump(mode="json")
+
+
+def _transfer(transfer: Json) -> Json:
+    return Transfer.from_stripe(transfer).model_dump()
+
+
+def _reversal(reversal: Json) -> Json:
+    return Reversal.from_stripe(reversal).model_dump()
+
+
+def _payout(payout: Json) -> Json:
+    return Payout.from_stripe(payout).model_dump(mode="json")
 
 
 WRITES: Mapping[str, Write] = {
     "customers.create": Write(_create_customer, _find_customer, lambda _: {}),
     "payment_intents.create": Write(_create_payment_intent, _find_payment_intent, _payment),
     "payment_intents.cancel": Write(_cancel_payment_intent, _find_canceled, _payment, tagged=False),
+    "accounts.create": Write(_create_account, _find_account, _account),
+    "transfers.create": Write(_create_transfer, _find_transfer, _transfer),
+    "transfers.create_reversal": Write(_create_reversal, _find_reversal, _reversal),
+    "payouts.create": Write(_create_payout, _find_payout, _payout),
 }

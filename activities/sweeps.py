@@ -13,6 +13,7 @@ from activities.dispatch import NoSaga, SagaDispatcher
 from activities.verbs import Verbs
 from db import inbox, ledger, operations, stripe_calls
 from db.engine import Database
+from db.inbox import InboxState
 from domain.operations import StripeHint
 from domain.stripe_events import read
 
@@ -69,9 +70,13 @@ class SweepActivities:
                 return
             await inbox.note_signaled(connection, event_id, operation["id"])
         try:
-            await self._dispatcher.deliver(operation, StripeHint(event_id=event_id, type=event_type))
+            if await self._dispatcher.deliver(operation, StripeHint(event_id=event_id, type=event_type)):
+                return
         except NoSaga:
             log.info("event waits for its saga", event_id=event_id, operation_id=operation["id"])
+            return
+        async with self._database.transaction() as connection:
+            await inbox.settle(connection, [event_id], InboxState.IGNORED, reason="its operation is over")
 
     @activity.defn
     async def deliver_unanswered_verbs(self) -> int:

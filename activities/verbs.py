@@ -10,7 +10,7 @@ from activities.dispatch import NoSaga, SagaDispatcher, VerbRefused
 from db import operations
 from db.engine import Database
 from domain.operations import Failure
-from domain.statuses import DepositStatus, is_terminal, too_late_to_cancel
+from domain.statuses import CANCELED, is_terminal, status_of, too_late_to_cancel
 
 log = structlog.get_logger()
 
@@ -35,11 +35,11 @@ class Verbs:
         except NoSaga:
             async with self._database.transaction() as connection:
                 operation = await operations.require(connection, operation_id)
-            status = DepositStatus(operation["status"])
+            status = status_of(operation["kind"], operation["status"])
             if not is_terminal(status):
                 log.info("verb waits for its saga", operation_id=operation_id, verb=verb)
                 return False
-            if status is not DepositStatus.CANCELED:
+            if status != CANCELED:
                 refusal = too_late_to_cancel(status)
         async with self._database.transaction() as connection:
             await operations.answer_request(

@@ -147,6 +147,14 @@ async def find(connection: AsyncConnection, operation_id: str, step: str, *, gen
     return Found(rows[0].id, rows[0].content, tuple(row.entry_id for row in rows))
 
 
+async def age(connection: AsyncConnection, ltx_id: str) -> float:
+    """Seconds since a ledger transaction was posted."""
+    since = sa.extract("epoch", sa.func.app_now() - ledger_transactions.c.posted_at)
+    query = sa.select(sa.cast(since, sa.Float)).where(ledger_transactions.c.id == ltx_id)
+    seconds: float = (await connection.execute(query)).scalar_one()
+    return seconds
+
+
 async def link(
     connection: AsyncConnection, entry_ids: Iterable[int], balance_transaction_id: str, *, stripe_account: str = ""
 ) -> None:
@@ -240,8 +248,13 @@ _FIGURES = sa.text("""
         coalesce((SELECT balance FROM mine WHERE kind = 'wallet_available'), 0) AS available,
         coalesce((SELECT balance FROM mine WHERE kind = 'wallet_escrow'), 0) AS escrow,
         coalesce((SELECT balance FROM mine WHERE kind = 'wallet_in_transit'), 0) AS in_transit,
-        coalesce(sum(available) FILTER (WHERE 'wallet_escrow' = ANY (other_side)), 0)::bigint AS earned,
-        coalesce(-sum(escrow) FILTER (WHERE other_side IS NOT NULL), 0)::bigint AS spent,
+        coalesce(sum(available) FILTER (
+            WHERE 'wallet_escrow' = ANY (other_side) OR ('wallet_available' = ANY (other_side) AND available > 0)
+        ), 0)::bigint AS earned,
+        coalesce(-sum(escrow) FILTER (WHERE other_side IS NOT NULL), 0)::bigint
+            + coalesce(-sum(available) FILTER (
+                WHERE 'wallet_available' = ANY (other_side) AND available < 0
+            ), 0)::bigint AS spent,
         coalesce(-sum(in_transit) FILTER (WHERE 'payouts_in_flight' = ANY (other_side)), 0)::bigint AS withdrawn
     FROM sided
 """)
@@ -250,8 +263,8 @@ _FIGURES = sa.text("""
 async def wallet_figures(connection: AsyncConnection, wallet_id: str) -> WalletFigures:
     """What a wallet holds and what went through it.
 
-    Earned came out of others' escrow, spent left this wallet's escrow for others, withdrawn was paid out; what was
-    taken back counts against each.
+    Earned came out of others' escrow or wallets, spent left this wallet or its escrow for others, withdrawn was paid
+    out; what was taken back counts against each.
     """
     row = (await connection.execute(_FIGURES, {"wallet": wallet_id})).one()
     return WalletFigures(*row)

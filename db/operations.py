@@ -12,7 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from db.tables import operations, operator_actions, requests, users
 from domain.errors import IdempotencyKeyReused
 from domain.operations import Failure, OperationKind
-from domain.statuses import DepositStatus, before, is_terminal
+from domain.statuses import Status, WithdrawalStatus, before, is_terminal
+
+_AGE = sa.cast(sa.extract("epoch", sa.func.app_now() - operations.c.created_at), sa.Float).label("age")
+"""Seconds since an operation was accepted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +82,8 @@ async def insert_operation(connection: AsyncConnection, values: dict[str, Any]) 
 
 
 async def get(connection: AsyncConnection, operation_id: str) -> sa.RowMapping | None:
-    """One operation, with its owner's reference."""
-    query = sa.select(operations, users.c.reference).join(users).where(operations.c.id == operation_id)
+    """One operation, with its owner's reference and its `age` in seconds."""
+    query = sa.select(operations, users.c.reference, _AGE).join(users).where(operations.c.id == operation_id)
     return (await connection.execute(query)).mappings().one_or_none()
 
 
@@ -114,7 +117,7 @@ async def page(
 async def unstarted(connection: AsyncConnection, *, older_than: float, limit: int) -> list[sa.RowMapping]:
     """Operations whose saga has done nothing yet, accepted more than `older_than` seconds ago, oldest first."""
     query = (
-        sa.select(operations)
+        sa.select(operations, _AGE)
         .where(operations.c.started_at.is_(None), operations.c.closed_at.is_(None))
         .where(operations.c.created_at < sa.func.app_now() - timedelta(seconds=older_than))
         .order_by(operations.c.created_at)
@@ -135,7 +138,7 @@ async def note_started(connection: AsyncConnection, operation_id: str) -> None:
 async def advance(
     connection: AsyncConnection,
     operation_id: str,
-    status: DepositStatus,
+    status: Status,
     *,
     details: dict[str, Any] | None = None,
     failure: Failure | None = None,
@@ -143,8 +146,9 @@ async def advance(
 ) -> bool:
     """Move the operation to `status`, and say whether that was news.
 
-    An operation that is there already, or past it, stays as it is: a saga that was reset records its steps again.
-    `details` are merged. `close` says that the saga ends with this.
+    An operation that is there already, or cannot come there from where it is, stays as it is: a saga that was reset
+    records its steps again. `details` are merged. `close` says that the saga ends with this. An operation that was
+    closed is open again if it moves to a status that is no end: a follow-up has taken it on.
     """
     values: dict[str, Any] = {
         "updated_at": sa.func.app_now(),
@@ -155,7 +159,12 @@ async def advance(
     moved = await connection.execute(
         sa.update(operations)
         .where(operations.c.id == operation_id, operations.c.status.in_(before(status)))
-        .values(status=status, failure=failure.model_dump() if failure else None, **values)
+        .values(
+            status=status,
+            failure=failure.model_dump() if failure else None,
+            **values,
+            **({} if is_terminal(status) else {"closed_at": None}),
+        )
     )
     if not moved.rowcount and details:
         news = sa.not_(operations.c.details.contains(details))
@@ -214,3 +223,9 @@ def update_id(caller: str, key: str) -> str:
     A digest, since the saga's history keeps it: a caller's id may be an e-mail address.
     """
     return hashlib.sha256(f"{caller}\n{key}".encode()).hexdigest()
+
+
+async def awaiting_funds(connection: AsyncConnection) -> list[sa.RowMapping]:
+    """The operations that wait for the platform's balance at Stripe."""
+    query = sa.select(operations).where(operations.c.status == WithdrawalStatus.AWAITING_FUNDS)
+    return list((await connection.execute(query)).mappings())

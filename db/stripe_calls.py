@@ -1,8 +1,9 @@
 """`stripe_calls`: every write to Stripe, from the intent to its outcome.
 
     (none) ──begin──▶ open ──settle──▶ done | refused
-                       │
-                       └──twice absent──▶ absent ──begin──▶ open (next generation)
+      │                │
+      │                └──twice absent──▶ absent ──begin──▶ open (next generation)
+      └──close──▶ closed: absent for good
 
 The intent is committed before the call and the outcome after it, so whatever dies between them, the next attempt finds
 here what was sent, sends the same again, and never something else. This table, not a workflow's memory, decides the
@@ -19,8 +20,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db import operations
+from db import operations, users
 from db.tables import stripe_calls, stripe_objects
+from domain.errors import WalletFrozen
 from domain.operations import Failure, idempotency_key
 
 _SENT_NOW = {"attempts": stripe_calls.c.attempts + 1, "last_sent_at": sa.func.app_now()}
@@ -35,7 +37,7 @@ class Outcome(StrEnum):
     REFUSED = "refused"
     """Stripe has certainly not done it, and said why."""
     ABSENT = "absent"
-    """Looked for twice and not there: never done. The next generation may be sent."""
+    """Looked for twice and not there: never done. The next generation may be sent, unless this one is closed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,11 @@ class Intent:
     again_after_refusal: bool = False
     """Whether a refusal may be followed by another try, as the next generation: what was refused for a state that
     passes (a payment that is just being processed cannot be canceled)."""
+    out_of_wallet: str | None = None
+    """The wallet whose money this moves: once that is frozen, no such intent begins."""
+    closes: tuple[tuple[str, str], ...] = ()
+    """Steps, each with its write, that must never be done once this one has begun: what compensates a movement leaves
+    no way to the movements that would have followed it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +90,11 @@ async def begin(connection: AsyncConnection, intent: Intent) -> Call:
     """The generation of `intent` to send now, or the one whose outcome is known.
 
     Inserts the first generation, or the one that follows an absent (or, if the intent allows, a refused) one. An open
-    one comes back as it was stored, whatever `intent.params` say by now.
+    one comes back as it was stored, whatever `intent.params` say by now. Raises `WalletFrozen` instead of beginning
+    one, and `StillOpen` if one that it closes is still open.
     """
+    # Whoever freezes the wallet waits for this lock: an intent is either there before the freeze, or never.
+    wallet = await users.locked_wallet(connection, intent.out_of_wallet) if intent.out_of_wallet else None
     newest = await latest(connection, intent.subject, intent.step)
     reopen = (
         newest is not None
@@ -92,6 +102,10 @@ async def begin(connection: AsyncConnection, intent: Intent) -> Call:
         and (newest.outcome is Outcome.ABSENT or (newest.outcome is Outcome.REFUSED and intent.again_after_refusal))
     )
     if newest is None or reopen:
+        if wallet is not None and wallet["frozen"]:
+            raise WalletFrozen("The wallet was frozen before Stripe was asked.")
+        for step, write in intent.closes:
+            await close(connection, intent.operation_id, step, write=write)
         generation = newest.generation + 1 if newest else 1
         await operations.note_started(connection, intent.operation_id)
         await connection.execute(
@@ -115,6 +129,45 @@ async def begin(connection: AsyncConnection, intent: Intent) -> Call:
     if newest.outcome is None and newest.doubted_at is None:
         await connection.execute(sa.update(stripe_calls).where(*_is(newest)).values(**_SENT_NOW))
     return newest
+
+
+class StillOpen(Exception):
+    """A step that is to be closed may be done at this very moment: it is to be asked after first."""
+
+
+async def close(connection: AsyncConnection, operation_id: str, step: str, *, write: str) -> bool:
+    """See to it that a step of the operation is never done from now on. False if it was done already.
+
+    Closing is a generation of its own that is never sent. The next one to be sent would need its number: so of two that
+    would close and begin at once, one finds the other. Raises `StillOpen`.
+    """
+    newest = await latest(connection, operation_id, step)
+    if newest is not None and newest.outcome is Outcome.DONE:
+        return False
+    if newest is not None and newest.closed_at is not None:
+        return True
+    if newest is not None and newest.outcome is None:
+        raise StillOpen(f"{newest.key} has no outcome yet.")
+    generation = newest.generation + 1 if newest else 1
+    closed = await connection.execute(
+        insert(stripe_calls)
+        .values(
+            subject=operation_id,
+            step=step,
+            generation=generation,
+            operation_id=operation_id,
+            idempotency_key=idempotency_key(operation_id, step, generation),
+            write=write,
+            params={},
+            attempts=0,
+            outcome=Outcome.ABSENT.value,
+            closed_at=sa.func.app_now(),
+        )
+        .on_conflict_do_nothing()
+    )
+    if not closed.rowcount:
+        raise StillOpen(f"Step {step} of {operation_id} begins at this moment.")
+    return True
 
 
 async def settle(

@@ -53,6 +53,20 @@ wallets = sa.Table(
     _when("created_at", default=True),
 )
 
+wallet_actions = sa.Table(
+    "wallet_actions",
+    metadata,
+    sa.Column("actor", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("fingerprint", sa.Text, nullable=False),
+    sa.Column("wallet_id", sa.Text, sa.ForeignKey("wallets.id"), nullable=False),
+    sa.Column("verb", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("seen", _JSON, nullable=False),
+    _when("created_at", default=True),
+)
+"""What admins did to wallets, why, and what they saw."""
+
 operations = sa.Table(
     "operations",
     metadata,
@@ -61,9 +75,9 @@ operations = sa.Table(
     sa.Column("status", sa.Text, nullable=False),
     sa.Column("caller", sa.Text, nullable=False),
     sa.Column("user_id", sa.Text, sa.ForeignKey("users.user_id"), nullable=False),
-    sa.Column("wallet_id", sa.Text, sa.ForeignKey("wallets.id"), nullable=False),
-    sa.Column("amount", sa.BigInteger, nullable=False),
-    sa.Column("currency", sa.Text, nullable=False),
+    sa.Column("wallet_id", sa.Text, sa.ForeignKey("wallets.id")),
+    sa.Column("amount", sa.BigInteger),
+    sa.Column("currency", sa.Text),
     sa.Column("request", _JSON, nullable=False),
     sa.Column("details", _JSON, nullable=False),
     sa.Column("failure", _JSON),
@@ -76,7 +90,27 @@ operations = sa.Table(
     _when("started_at"),
     _when("closed_at"),
 )
-"""`request` is what was asked for beyond amount and currency, `details` what the saga has learned since."""
+"""`request` is what was asked for beyond amount and currency, `details` what the saga has learned since. A connected
+account has neither wallet nor amount."""
+
+connected_accounts = sa.Table(
+    "connected_accounts",
+    metadata,
+    sa.Column("operation_id", sa.Text, sa.ForeignKey("operations.id"), primary_key=True),
+    sa.Column("user_id", sa.Text, sa.ForeignKey("users.user_id"), nullable=False),
+    sa.Column("id", sa.Text, nullable=False),
+    sa.Column("details_submitted", sa.Boolean, nullable=False),
+    sa.Column("transfers_active", sa.Boolean, nullable=False),
+    sa.Column("payouts_enabled", sa.Boolean, nullable=False),
+    sa.Column("manual_payouts", sa.Boolean, nullable=False),
+    sa.Column("currencies", sa.ARRAY(sa.Text), nullable=False),
+    sa.Column("due", sa.ARRAY(sa.Text), nullable=False),
+    _when("due_by"),
+    sa.Column("disabled_reason", sa.Text),
+    sa.Column("deauthorized", sa.Boolean, nullable=False),
+    _when("observed_at", default=True),
+)
+"""The contractors' accounts at Stripe, as Stripe last told them."""
 
 requests = sa.Table(
     "requests",

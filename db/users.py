@@ -6,8 +6,18 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db.tables import users, wallets
+from db.operations import Asked
+from db.tables import users, wallet_actions, wallets
+from domain.errors import IdempotencyKeyReused
 from domain.ids import new_id
+
+WALLET_VERBS: dict[str, dict[str, bool]] = {
+    "freeze": {"frozen": True},
+    "unfreeze": {"frozen": False},
+    "activate": {"active": True},
+    "deactivate": {"active": False},
+}
+"""What an admin can do to a wallet, and what it sets."""
 
 
 async def ensure_user(connection: AsyncConnection, user_id: str) -> sa.RowMapping:
@@ -49,3 +59,40 @@ async def wallets_of(connection: AsyncConnection, user_id: str) -> list[sa.RowMa
 async def wallet(connection: AsyncConnection, wallet_id: str) -> sa.RowMapping | None:
     """One wallet."""
     return (await connection.execute(sa.select(wallets).where(wallets.c.id == wallet_id))).mappings().one_or_none()
+
+
+async def locked_wallet(connection: AsyncConnection, wallet_id: str) -> sa.RowMapping:
+    """One wallet that must exist, and whose flags nobody changes until this transaction ends."""
+    query = sa.select(wallets).where(wallets.c.id == wallet_id).with_for_update()
+    return (await connection.execute(query)).mappings().one()
+
+
+async def earlier_wallet_action(connection: AsyncConnection, asked: Asked) -> bool:
+    """Whether this key was used for the same act before. Raises `IdempotencyKeyReused` if it was for another.
+
+    The caller holds the wallet's lock.
+    """
+    query = sa.select(wallet_actions.c.fingerprint).where(
+        wallet_actions.c.actor == asked.caller, wallet_actions.c.key == asked.key
+    )
+    fingerprint = (await connection.execute(query)).scalar()
+    if fingerprint is not None and fingerprint != asked.fingerprint:
+        raise IdempotencyKeyReused("This Idempotency-Key came with another method, path or body before.")
+    return fingerprint is not None
+
+
+async def act_on_wallet(connection: AsyncConnection, asked: Asked, wallet_id: str, verb: str, reason: str) -> None:
+    """Freeze, unfreeze, activate or deactivate a wallet, and keep who did it, why, and what they saw."""
+    seen = await locked_wallet(connection, wallet_id)
+    await connection.execute(sa.update(wallets).where(wallets.c.id == wallet_id).values(**WALLET_VERBS[verb]))
+    await connection.execute(
+        sa.insert(wallet_actions).values(
+            actor=asked.caller,
+            key=asked.key,
+            fingerprint=asked.fingerprint,
+            wallet_id=wallet_id,
+            verb=verb,
+            reason=reason,
+            seen={name: seen[name] for name in ("active", "frozen")},
+        )
+    )

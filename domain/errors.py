@@ -10,9 +10,11 @@
     ├── AccessError
     │   ├── Unauthenticated, Forbidden, NotFound
     ├── StateRefusal             right in form, refused by the state of things: leaves a trace
-    │   ├── WalletDeactivated, NotCancelable
+    │   ├── WalletDeactivated, WalletFrozen, ReceivableOpen, NotWithdrawable
+    │   ├── ProfileIncomplete, AccountExists, NoConnectedAccount, AccountNotAble, CurrencyNotHeld
+    │   ├── NotCancelable, NotResumable, Compensated
     ├── PaymentRefused           Stripe has certainly not done it
-    │   ├── CardDeclined
+    │   ├── CardDeclined, AwaitingFunds, ActionRequired, PayoutFailed, ReversalShort
     ├── Unavailable              nothing was written, or it is unknown: repeat with the same key
     ├── WebhookRefused           not proven to come from Stripe
     └── LedgerError
@@ -156,6 +158,86 @@ class WalletDeactivated(StateRefusal):
     remedy = "Ask the marketplace's support to activate the wallet, then send the request with a fresh key."
 
 
+class WalletFrozen(StateRefusal):
+    """Nothing leaves the wallet until somebody has looked."""
+
+    code = "wallet-frozen"
+    title = "The wallet is frozen"
+    remedy = "Ask the marketplace's support why, then send the request with a fresh key."
+
+
+class ReceivableOpen(StateRefusal):
+    """Its owner owes the platform money."""
+
+    code = "receivable-open"
+    title = "Money is owed to the platform"
+    remedy = "What is earned next repays it; then send the request with a fresh key."
+
+
+class NotWithdrawable(StateRefusal):
+    """More than the wallet holds, or than may leave it now."""
+
+    code = "not-withdrawable"
+    title = "Not enough money"
+    remedy = "Lower the amount, or wait until the wallet holds more; then send the request with a fresh key."
+
+
+class ProfileIncomplete(StateRefusal):
+    """The user's profile lacks what Stripe must be told."""
+
+    code = "profile-incomplete"
+    title = "The profile is incomplete"
+    remedy = "Complete the profile by PUT /v1/me, then send the request with a fresh key."
+
+
+class AccountExists(StateRefusal):
+    """A user has one connected account."""
+
+    code = "account-exists"
+    title = "There is a connected account already"
+    remedy = "Read it by GET /v1/connect/account; POST /v1/connect/account/link lets its owner go on."
+
+
+class NoConnectedAccount(StateRefusal):
+    """There is no account at Stripe to withdraw through."""
+
+    code = "no-connected-account"
+    title = "There is no connected account"
+    remedy = "Make one by POST /v1/connect/account, and complete the form that it links to."
+
+
+class AccountNotAble(StateRefusal):
+    """The connected account cannot receive transfers or pay out."""
+
+    code = "account-not-able"
+    title = "The connected account cannot pay out"
+    remedy = "POST /v1/connect/account/link and complete the form it links to; then send the request with a fresh key."
+
+
+class CurrencyNotHeld(StateRefusal):
+    """The connected account has no bank in the wallet's currency."""
+
+    code = "currency-not-held"
+    title = "The connected account does not hold this currency"
+    remedy = "Add a bank account in this currency on the Express dashboard (POST /v1/connect/account/login-link)."
+
+
+class NotResumable(StateRefusal):
+    """The operation's saga is running, or has come to its end."""
+
+    code = "not-resumable"
+    title = "There is nothing to resume"
+    remedy = "Read the operation: it is over, or its saga is at work."
+
+
+class Compensated(StateRefusal):
+    """The step was given up, and what came before it taken back: it must never be done any more."""
+
+    code = "compensated"
+    title = "The operation was taken back"
+    remedy = "Start a new operation with a fresh key."
+
+
 class NotCancelable(StateRefusal):
     """The operation is past its point of no return, or over."""
 
@@ -178,6 +260,38 @@ class CardDeclined(PaymentRefused):
     code = "card-declined"
     title = "The card was declined"
     remedy = "Use another card, or ask the card's bank, then start a new operation with a fresh key."
+
+
+class AwaitingFunds(PaymentRefused):
+    """The platform's own balance at Stripe was short or still pending for too long."""
+
+    code = "awaiting-funds"
+    title = "The platform's funds did not arrive"
+    remedy = "Start a new operation with a fresh key later, or ask the marketplace's support."
+
+
+class ActionRequired(PaymentRefused):
+    """Stripe refuses until the connected account's owner does something."""
+
+    code = "action-required"
+    title = "The connected account's owner has to act"
+    remedy = "POST /v1/connect/account/link and complete the form it links to; then start again with a fresh key."
+
+
+class PayoutFailed(PaymentRefused):
+    """The bank did not take the money, at once or days later."""
+
+    code = "payout-failed"
+    title = "The bank did not take the money"
+    remedy = "Correct the bank account on the Express dashboard, then start a new withdrawal with a fresh key."
+
+
+class ReversalShort(PaymentRefused):
+    """The connected account does not hold what is to be taken back."""
+
+    code = "reversal-short"
+    title = "The connected account does not hold enough to be taken back"
+    remedy = "What it holds is taken back as it comes; an operator may settle the rest with its owner."
 
 
 class Unavailable(PaysagaError):

@@ -1,5 +1,6 @@
 """What an operation is, across the layers: its kind, what its saga is started with, and how its calls are named."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
@@ -8,25 +9,49 @@ from domain.ids import OperationId
 from domain.pacing import Pacing
 
 
+class StripeHint(BaseModel):
+    """What a webhook tells a saga: that something happened to a Stripe object. The saga asks Stripe what."""
+
+    model_config = ConfigDict(frozen=True)
+
+    event_id: str
+    type: str
+
+
 class OperationKind(StrEnum):
-    """What is asked for. The value is also `PaysagaKind` in the Temporal UI and the kind of the saga's workflow."""
+    """What is asked for. The value is also `PaysagaKind` in the Temporal UI."""
 
     DEPOSIT = "deposit"
     """Money from a customer's card into their wallet."""
+    WALLET_TRANSFER = "wallet_transfer"
+    """Money from one wallet to another, by the marketplace's own word."""
+    CONNECTED_ACCOUNT = "connected_account"
+    """A contractor's account at Stripe, from its making to its deauthorization."""
+    WITHDRAWAL = "withdrawal"
+    """Money from a contractor's wallet to their bank."""
 
     @property
     def id_prefix(self) -> str:
         """What the operation's id begins with."""
-        return {OperationKind.DEPOSIT: "dep"}[self]
+        return _NAMES[self][0]
 
     @property
     def workflow(self) -> str:
         """The name of its saga's workflow."""
-        return {OperationKind.DEPOSIT: "Deposit"}[self]
+        return _NAMES[self][1]
+
+    @property
+    def follow_up_workflow(self) -> str | None:
+        """The workflow that looks after what Stripe says once the saga has ended; None where nothing can come."""
+        return _NAMES[self][2]
 
 
-FOLLOW_UP_WORKFLOW = "FollowUp"
-"""The workflow that looks after what Stripe says of an operation whose saga has ended."""
+_NAMES: Mapping[OperationKind, tuple[str, str, str | None]] = {
+    OperationKind.DEPOSIT: ("dep", "Deposit", "FollowUp"),
+    OperationKind.WALLET_TRANSFER: ("wtr", "WalletTransfer", None),
+    OperationKind.CONNECTED_ACCOUNT: ("acc", "ConnectedAccount", None),
+    OperationKind.WITHDRAWAL: ("wd", "Withdrawal", "WithdrawalFollowUp"),
+}
 
 
 class SagaInput(BaseModel):
@@ -35,10 +60,15 @@ class SagaInput(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     operation_id: OperationId
-    amount: int
-    """Minor units; for whoever looks at the saga. The steps read the operation's row."""
-    currency: str
+    amount: int | None = None
+    """Minor units; for whoever looks at the saga. The steps read the operation's row. None where no money moves."""
+    currency: str | None = None
     pacing: Pacing
+    age: float = 0.0
+    """Seconds since the operation was accepted, by the database's clock: a saga that is started late, or again, counts
+    its deadlines from there."""
+    carried: tuple[StripeHint, ...] = ()
+    """What a long-lived saga had heard, and not looked at, when it began a new run of itself."""
 
 
 class OperationRef(BaseModel):
@@ -53,15 +83,6 @@ class OperationRef(BaseModel):
     event_ids: tuple[str, ...] = ()
 
 
-class StripeHint(BaseModel):
-    """What a webhook tells a saga: that something happened to a Stripe object. The saga asks Stripe what."""
-
-    model_config = ConfigDict(frozen=True)
-
-    event_id: str
-    type: str
-
-
 class Failure(BaseModel):
     """Why an operation failed, or what it waits for: kept on its row and shown to whoever asks."""
 
@@ -71,7 +92,7 @@ class Failure(BaseModel):
     """The `code` of a `PaysagaError` class."""
     detail: str
     decline_code: str | None = None
-    """The card network's reason, as Stripe names it."""
+    """The reason of the card's network, or of the payee's bank, as Stripe names it."""
 
 
 def followup_id(operation_id: str) -> str:

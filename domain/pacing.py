@@ -38,6 +38,18 @@ class Pacing(BaseModel):
     payment_expiry: PositiveFloat = 86400.0
     """How long a deposit waits for the customer to pay."""
 
+    funds_poll: PositiveFloat = 3600.0
+    """How long a withdrawal waits for word of the platform's funds before it tries its transfer again."""
+
+    funds_wait: PositiveFloat = 1_209_600.0
+    """How long a withdrawal waits for the platform's funds altogether: 14 days."""
+
+    paid_poll: PositiveFloat = 86400.0
+    """How long to wait for Stripe's signal about a payout that was paid before asking Stripe."""
+
+    paid_watch: PositiveFloat = 864_000.0
+    """How long a payout that was paid is watched for the bank sending it back: 10 days; Stripe says 5 business days."""
+
     @model_validator(mode="after")
     def _look_ups_can_be_far_enough_apart(self) -> Self:
         # Each time the saga tries again it sends again, so a shorter wait would never let a call count as undone.

@@ -55,3 +55,48 @@ def stripe_fee(fee: Money) -> Posting:
         debit=Account(AccountKind.STRIPE_FEES, fee.currency),
         credit=Account(AccountKind.STRIPE_BALANCE, fee.currency),
     )
+
+
+def wallet_transfer(from_wallet: str, to_wallet: str, money: Money) -> Posting:
+    """From what one wallet's owner may spend to what another's may."""
+    return move(
+        money,
+        debit=Account(AccountKind.WALLET_AVAILABLE, money.currency, from_wallet),
+        credit=Account(AccountKind.WALLET_AVAILABLE, money.currency, to_wallet),
+    )
+
+
+def reserve(wallet_id: str, money: Money) -> Posting:
+    """Out of what a wallet's owner may spend, on its way out. Its mirror restores it."""
+    return move(
+        money,
+        debit=Account(AccountKind.WALLET_AVAILABLE, money.currency, wallet_id),
+        credit=Account(AccountKind.WALLET_IN_TRANSIT, money.currency, wallet_id),
+    )
+
+
+def transfer(stripe_account: str, money: Money) -> Posting:
+    """From our balance at Stripe to a connected account's, still held for its owner. Its mirror is a reversal."""
+    return move(
+        money,
+        debit=Account(AccountKind.CONNECTED_BALANCE, money.currency, stripe_account),
+        credit=Account(AccountKind.STRIPE_BALANCE, money.currency),
+    )
+
+
+def payout(stripe_account: str, money: Money) -> Posting:
+    """From a connected account on the way to its bank. Its mirror is a payout that came back."""
+    return move(
+        money,
+        debit=Account(AccountKind.PAYOUTS_IN_FLIGHT, money.currency, stripe_account),
+        credit=Account(AccountKind.CONNECTED_BALANCE, money.currency, stripe_account),
+    )
+
+
+def paid(wallet_id: str, stripe_account: str, money: Money) -> Posting:
+    """The bank has it: we owe it no more. Its mirror is a bank that did not have it after all."""
+    return move(
+        money,
+        debit=Account(AccountKind.WALLET_IN_TRANSIT, money.currency, wallet_id),
+        credit=Account(AccountKind.PAYOUTS_IN_FLIGHT, money.currency, stripe_account),
+    )

@@ -25,8 +25,8 @@ class Mode(StrEnum):
     """Real money."""
 
 
-class DepositBounds(BaseModel):
-    """The smallest and largest deposit of one currency, in minor units, both allowed."""
+class Bounds(BaseModel):
+    """The smallest and largest amount of one currency, in minor units, both allowed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -36,18 +36,27 @@ class DepositBounds(BaseModel):
     @model_validator(mode="after")
     def _leave_room(self) -> Self:
         if self.smallest > self.largest:
-            raise ValueError("the smallest deposit must not be larger than the largest")
+            raise ValueError("the smallest amount must not be larger than the largest")
         return self
 
 
 DEFAULT_DEPOSIT_BOUNDS = {
-    "eur": DepositBounds(smallest=1_000),
-    "gbp": DepositBounds(smallest=1_000),
-    "jpy": DepositBounds(smallest=1_000),
-    "kwd": DepositBounds(smallest=10_000),
-    "usd": DepositBounds(smallest=1_000),
+    "eur": Bounds(smallest=1_000),
+    "gbp": Bounds(smallest=1_000),
+    "jpy": Bounds(smallest=1_000),
+    "kwd": Bounds(smallest=10_000),
+    "usd": Bounds(smallest=1_000),
 }
 """A deposit starts at ten units (a thousand yen). Its keys are the currencies in which a wallet can be held."""
+
+DEFAULT_WITHDRAWAL_BOUNDS = {
+    "eur": Bounds(smallest=1_000, largest=1_000_000),
+    "gbp": Bounds(smallest=1_000, largest=1_000_000),
+    "jpy": Bounds(smallest=1_000, largest=1_000_000),
+    "kwd": Bounds(smallest=10_000, largest=10_000_000),
+    "usd": Bounds(smallest=1_000, largest=1_000_000),
+}
+"""From ten units to ten thousand (in yen from a thousand to a million)."""
 
 
 def _shared(name: str) -> AliasChoices:
@@ -105,7 +114,15 @@ class Settings(BaseSettings):
     jwt_issuer: str = "paysaga"
     jwt_audience: str = "paysaga"
 
-    deposit_bounds: dict[CurrencyCode, DepositBounds] = DEFAULT_DEPOSIT_BOUNDS
+    deposit_bounds: dict[CurrencyCode, Bounds] = DEFAULT_DEPOSIT_BOUNDS
+    withdrawal_bounds: dict[CurrencyCode, Bounds] = DEFAULT_WITHDRAWAL_BOUNDS
+    earnings_hold: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    """Seconds for which what an offer released to a wallet cannot be withdrawn."""
+    payout_days: int = Field(default=3, ge=0)
+    """Days that a payout is estimated to take before Stripe has said so."""
+    return_hosts: tuple[str, ...] = ()
+    """Hosts that Stripe's pages may send a contractor back to (`["app.example.com"]`), by HTTPS. In development this
+    machine is allowed besides, by HTTP."""
     pacing: Pacing = Pacing()
     sweep_every: float = Field(default=30.0, gt=0, allow_inf_nan=False)
     """Seconds between two sweeps for operations not started and events not processed."""

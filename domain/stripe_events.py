@@ -3,16 +3,33 @@
 from dataclasses import dataclass
 from typing import Any
 
-WAITED_FOR = frozenset(
+_OF_ACCOUNTS = frozenset(
     {
-        "payment_intent.succeeded",
-        "payment_intent.processing",
-        "payment_intent.payment_failed",
-        "payment_intent.canceled",
-        # Stripe's fee is known from the charge's balance transaction, which is made after the success.
-        "charge.updated",
+        "account.updated",
+        "account.application.deauthorized",
+        "account.external_account.created",
+        "account.external_account.updated",
+        "account.external_account.deleted",
+        "capability.updated",
     }
 )
+"""Told of a connected account as a whole: its own saga hears them."""
+
+FUNDS = "balance.available"
+"""Tells whoever waits for funds to try again. It belongs to no operation, and those that miss it poll."""
+
+WAITED_FOR = _OF_ACCOUNTS | {
+    "payment_intent.succeeded",
+    "payment_intent.processing",
+    "payment_intent.payment_failed",
+    "payment_intent.canceled",
+    # Stripe's fee is known from the charge's balance transaction, which is made after the success.
+    "charge.updated",
+    "payout.updated",
+    "payout.paid",
+    "payout.failed",
+    "payout.canceled",
+}
 """The types that a saga acts on. Stripe sends many more; they are kept, and nobody is woken."""
 
 
@@ -39,7 +56,10 @@ def read(payload: dict[str, Any]) -> Reading:
     if not isinstance(metadata, dict):
         raise Unreadable("data.object.metadata is not an object")
     operation_id = metadata.get("operation_id")
-    related = (thing["id"], thing.get("payment_intent"))
+    # A connected account's id says whose an event is only where the event is about the account as such: a payout or a
+    # bank of it may be somebody else's doing.
+    account = payload.get("account") if payload.get("type") in _OF_ACCOUNTS else None
+    related = (thing["id"], thing.get("payment_intent"), account)
     return Reading(
         object_id=thing["id"],
         operation_id=operation_id if isinstance(operation_id, str) else None,

@@ -12,23 +12,41 @@ from temporalio.client import Client
 from temporalio.worker import Interceptor, Worker
 
 from activities import logs
+from activities.connected_accounts import ConnectedAccountActivities
+from activities.deposit_ledger import DepositLedger
 from activities.dispatch import SagaDispatcher
-from activities.ledger import LedgerActivities
 from activities.payments import PaymentActivities
+from activities.payouts import PayoutActivities
+from activities.records import RecordActivities
 from activities.retrying import RetryTier
 from activities.stripe_caller import StripeCaller
 from activities.stripe_client import open_client
 from activities.stripe_reads import StripeReads
 from activities.sweeps import SweepActivities
 from activities.temporal_client import connect
+from activities.wallet_ledger import WalletLedger
+from activities.withdrawal_ledger import WithdrawalLedger
 from db.engine import Database, open_database
 from domain.settings import Settings
 from worker.sandboxing import RUNNER
+from workflows.connected_account import ConnectedAccount
 from workflows.deposit import Deposit
 from workflows.followup import FollowUp
 from workflows.sweep import SnapshotBalances, Sweep
+from workflows.wallet_transfer import WalletTransfer
+from workflows.withdrawal import Withdrawal
+from workflows.withdrawal_followup import WithdrawalFollowUp
 
-WORKFLOWS = (Deposit, FollowUp, Sweep, SnapshotBalances)
+WORKFLOWS = (
+    Deposit,
+    FollowUp,
+    WalletTransfer,
+    ConnectedAccount,
+    Withdrawal,
+    WithdrawalFollowUp,
+    Sweep,
+    SnapshotBalances,
+)
 """Every workflow there is."""
 
 log = structlog.get_logger()
@@ -48,8 +66,14 @@ def build(parts: Parts, *, around: Sequence[Interceptor] = ()) -> Worker:
     """A worker of every workflow and activity; `around` are interceptors outside our own."""
     settings, pacing = parts.settings, parts.settings.pacing
     caller = StripeCaller(parts.database, parts.stripe, absent_apart=pacing.absent_apart)
-    payments = PaymentActivities(parts.database, caller, StripeReads(parts.stripe))
-    ledger = LedgerActivities(parts.database)
+    reads = StripeReads(parts.stripe)
+    records = RecordActivities(parts.database)
+    payments = PaymentActivities(parts.database, caller, reads)
+    deposits = DepositLedger(parts.database)
+    wallets = WalletLedger(parts.database)
+    accounts = ConnectedAccountActivities(parts.database, caller, reads)
+    payouts = PayoutActivities(parts.database, caller, reads)
+    withdrawals = WithdrawalLedger(parts.database, earnings_hold=settings.earnings_hold)
     dispatcher = SagaDispatcher(parts.temporal, task_queue=settings.task_queue, pacing=pacing)
     sweeps = SweepActivities(parts.database, dispatcher, older_than=settings.sweep_older_than)
     return Worker(
@@ -57,16 +81,32 @@ def build(parts: Parts, *, around: Sequence[Interceptor] = ()) -> Worker:
         task_queue=settings.task_queue,
         workflows=WORKFLOWS,
         activities=[
+            records.record_status,
+            records.note_trouble,
+            records.clear_trouble,
+            records.record_operator_action,
             payments.create_customer,
             payments.create_payment_intent,
             payments.cancel_payment_intent,
             payments.observe_payment,
-            ledger.record_status,
-            ledger.credit_deposit,
-            ledger.book_stripe_fee,
-            ledger.note_trouble,
-            ledger.clear_trouble,
-            ledger.record_operator_action,
+            deposits.credit_deposit,
+            deposits.book_stripe_fee,
+            wallets.move_between_wallets,
+            accounts.create_account,
+            accounts.observe_account,
+            payouts.create_transfer,
+            payouts.create_payout,
+            payouts.create_reversal,
+            payouts.observe_payout,
+            withdrawals.reserve,
+            withdrawals.book_transfer,
+            withdrawals.book_payout,
+            withdrawals.book_paid,
+            withdrawals.unbook_paid,
+            withdrawals.unbook_payout,
+            withdrawals.book_reversal,
+            withdrawals.restore,
+            withdrawals.restore_untransferred,
             sweeps.start_accepted_operations,
             sweeps.deliver_unprocessed_events,
             sweeps.deliver_unanswered_verbs,

@@ -10,47 +10,39 @@ The point of no return is `succeeded`. Before it, whatever speaks against the de
 PaymentIntent is canceled, and if the payment was faster than that, it counts.
 """
 
-from datetime import timedelta
-
 from temporalio import workflow
-from temporalio.exceptions import ApplicationError
 
-from activities.ledger import FeeBooking, LedgerActivities, StatusChange
+from activities.deposit_ledger import DepositLedger, FeeBooking
 from activities.payments import PaymentActivities
 from domain.operations import Failure, OperationRef, SagaInput
 from domain.payments import Payment
 from domain.statuses import DepositStatus, is_terminal, too_late_to_cancel
-from workflows.saga import Saga, StepRefused
+from workflows.saga import CancelableSaga, StepRefused
 
 
 @workflow.defn(name="Deposit")
-class Deposit(Saga):
+class Deposit(CancelableSaga):
     """The saga of one deposit; its workflow id is the operation's id."""
 
     @workflow.init
     def __init__(self, input: SagaInput) -> None:
         super().__init__(input, DepositStatus.REQUESTED)
-        self._deadline = workflow.now() + timedelta(seconds=input.pacing.payment_expiry)
+        self._deadline = self.after(input.pacing.payment_expiry)
 
     @workflow.run
     async def run(self, input: SagaInput) -> str:
         """The deposit's terminal status."""
         return await self.follow_through(self._story())
 
-    @workflow.update
-    async def cancel(self) -> str:
-        """Call the deposit off. Answers once its end is certain; refused if the payment was faster."""
-        self.cancel_requested = True
-        await workflow.wait_condition(lambda: is_terminal(DepositStatus(self.status)))
-        self._cancel_in_time()
-        return self.status
-
-    @cancel.validator
-    def _cancel_in_time(self) -> None:
+    @property
+    def past_return(self) -> bool:
+        """Over, and not because it was called off."""
         status = DepositStatus(self.status)
-        if is_terminal(status) and status is not DepositStatus.CANCELED:
-            refusal = too_late_to_cancel(status)
-            raise ApplicationError(refusal.detail, type=refusal.code, non_retryable=True)
+        return is_terminal(status) and status is not DepositStatus.CANCELED
+
+    def too_late(self) -> Failure:
+        """The payment was faster, or there never was one."""
+        return too_late_to_cancel(DepositStatus(self.status))
 
     async def _story(self) -> str:
         try:
@@ -61,7 +53,7 @@ class Deposit(Saga):
         payment = await self._outcome(payment, decline)
         if payment.canceled:
             return await self._end(self._ending(decline) or DepositStatus.CANCELED, decline)
-        await self.step(LedgerActivities.credit_deposit, self.ref, summary="credit the wallet")
+        await self.step(DepositLedger.credit_deposit, self.ref, summary="credit the wallet")
         self.show(DepositStatus.SUCCEEDED, payment_intent=payment.id, waiting_for="Stripe's fee for the charge")
         self.answered = True
         await self._book_stripe_fee(payment)
@@ -84,7 +76,7 @@ class Deposit(Saga):
             await self._wait_in_sight(payment)
             # While it is processing, or once Stripe has refused to call it off, only Stripe's word or time helps.
             stop = None if payment.processing or self._ending(decline) is not None else self._canceling
-            events = await self.hear_from_stripe(polls, or_when=stop, before=self._deadline)
+            events = await self.hear_from_stripe(self.pacing.poll(polls), or_when=stop, before=self._deadline)
             payment = await self._look(events)
             polls += 1
         return payment
@@ -105,8 +97,7 @@ class Deposit(Saga):
         status = DepositStatus.PROCESSING if payment.processing else DepositStatus.AWAITING_PAYMENT
         if self.status in (status, DepositStatus.PROCESSING):
             return
-        change = StatusChange(operation_id=self.ref.operation_id, status=status, details={"payment_intent": payment.id})
-        await self.step(LedgerActivities.record_status, change, summary=f"record {status}")
+        await self.record(status, payment_intent=payment.id)
         self.show(status, payment_intent=payment.id, waiting_for="the customer's payment")
         self.answered = True
 
@@ -118,20 +109,14 @@ class Deposit(Saga):
         """Stripe tells its fee some time after the payment has succeeded; the wallet does not wait for that."""
         polls = 0
         while payment.fee is None:
-            events = await self.hear_from_stripe(polls)
+            events = await self.hear_from_stripe(self.pacing.poll(polls))
             payment = await self._look(events)
             polls += 1
         booking = FeeBooking(operation_id=self.ref.operation_id, fee=payment.fee)
-        await self.step(LedgerActivities.book_stripe_fee, booking, summary="book Stripe's fee")
+        await self.step(DepositLedger.book_stripe_fee, booking, summary="book Stripe's fee")
         self.show(balance_transaction=payment.fee.balance_transaction_id, waiting_for=None)
 
     async def _end(self, status: DepositStatus, failure: Failure | None = None) -> str:
-        change = StatusChange(
-            operation_id=self.ref.operation_id,
-            status=status,
-            failure=failure if status is DepositStatus.FAILED else None,
-            close=True,
-        )
-        await self.step(LedgerActivities.record_status, change, summary=f"record {status}")
+        await self.record(status, failure=failure if status is DepositStatus.FAILED else None, close=True)
         self.show(status, waiting_for=None)
         return self.status

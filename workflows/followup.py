@@ -8,13 +8,13 @@ follow-up runs per operation at a time, and its steps bear the saga's names, so 
 
 from temporalio import workflow
 
-from activities.ledger import FeeBooking, LedgerActivities
+from activities.deposit_ledger import DepositLedger, FeeBooking
 from activities.payments import PaymentActivities
-from domain.operations import FOLLOW_UP_WORKFLOW, OperationRef, SagaInput
+from domain.operations import OperationRef, SagaInput
 from workflows.saga import Saga
 
 
-@workflow.defn(name=FOLLOW_UP_WORKFLOW)
+@workflow.defn(name="FollowUp")
 class FollowUp(Saga):
     """The follow-up of one deposit."""
 
@@ -30,16 +30,16 @@ class FollowUp(Saga):
     async def _story(self) -> str:
         outcome = "nothing"
         while self.has_hints:
-            events = await self.hear_from_stripe(0)
+            events = await self.hear_from_stripe(0.0)
             payment = await self.step(
                 PaymentActivities.observe_payment,
                 OperationRef(operation_id=self.ref.operation_id, event_ids=events),
                 summary="ask Stripe how the payment stands",
             )
             if payment.succeeded:
-                await self.step(LedgerActivities.credit_deposit, self.ref, summary="credit the wallet")
+                await self.step(DepositLedger.credit_deposit, self.ref, summary="credit the wallet")
             if payment.fee is not None:
                 booking = FeeBooking(operation_id=self.ref.operation_id, fee=payment.fee)
-                await self.step(LedgerActivities.book_stripe_fee, booking, summary="book Stripe's fee")
+                await self.step(DepositLedger.book_stripe_fee, booking, summary="book Stripe's fee")
             outcome = payment.status
         return outcome

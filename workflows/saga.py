@@ -4,10 +4,12 @@
                  │                          ▲
                  └── parked ── flagged, waits for the verb `retry`
 
-A step returns its result or raises `StepRefused`; doubt never reaches the story.
+A step returns its result or raises `StepRefused`; doubt never reaches the story. A story may be told again from its
+beginning, in a new run of its workflow: its steps then return what is recorded of them.
 """
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -17,9 +19,10 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError
 
 from activities import outcomes, visibility
-from activities.ledger import LedgerActivities, OperatorAction, Trouble
+from activities.records import OperatorAction, RecordActivities, StatusChange, Trouble
 from domain.money import Money
 from domain.operations import Failure, OperationRef, SagaInput, StripeHint
+from domain.statuses import CANCELED
 from workflows import steps
 
 Owner = TypeVar("Owner")
@@ -35,6 +38,14 @@ class StepRefused(Exception):
         self.failure = failure
 
 
+class CalledOff(Exception):
+    """The operation was called off, and nothing is under way that would have to be awaited."""
+
+
+class Afresh(Exception):
+    """The history has grown long: the story goes on in a new run."""
+
+
 class Retry(BaseModel):
     """An operator's wish to go on at once: who, and why."""
 
@@ -48,16 +59,21 @@ class Saga:
     """The machinery of one running saga. Its story is the subclass's."""
 
     def __init__(self, input: SagaInput, status: str) -> None:
+        self._input = input
+        self._began = workflow.now() - timedelta(seconds=input.age)
         self.ref = OperationRef(operation_id=input.operation_id)
         self.pacing = input.pacing
         self.status = status
         self.answered = False
-        self._mailbox: list[StripeHint] = []
+        self._mailbox: list[StripeHint] = list(input.carried)
         self._woken = False
         self.cancel_requested = False
         self._trouble: Trouble | None = None
+        self._worry: Failure | None = None
         self._flagged = False
-        self._facts: dict[str, str] = {"amount": str(Money(input.amount, input.currency))}
+        self._facts: dict[str, str] = {}
+        if input.amount is not None and input.currency is not None:
+            self._facts["amount"] = str(Money(input.amount, input.currency))
 
     # ── What may come from outside, at any time, even before `run` begins ──
 
@@ -78,7 +94,7 @@ class Saga:
         update = workflow.current_update_info()
         assert update is not None
         await self._note(
-            LedgerActivities.record_operator_action,
+            RecordActivities.record_operator_action,
             OperatorAction(
                 operation_id=self.ref.operation_id,
                 action_id=update.id,
@@ -110,7 +126,11 @@ class Saga:
                 await asyncio.shield(task)
             except asyncio.CancelledError:
                 self.cancel_requested = True
-        return task.result()
+        try:
+            return task.result()
+        except Afresh:
+            age = (workflow.now() - self._began).total_seconds()
+            workflow.continue_as_new(self._input.model_copy(update={"age": age, "carried": tuple(self._mailbox)}))
 
     async def _to_the_end(self, story: Coroutine[Any, Any, Result]) -> Result:
         result = await story
@@ -143,15 +163,18 @@ class Saga:
                 await self._through()
                 return result
 
+    def after(self, seconds: float) -> datetime:
+        """The moment so long after the operation was accepted, whichever run of its saga asks."""
+        return self._began + timedelta(seconds=seconds)
+
     async def hear_from_stripe(
-        self, polls: int, *, or_when: Callable[[], bool] | None = None, before: datetime | None = None
+        self, wait: float, *, or_when: Callable[[], bool] | None = None, before: datetime | None = None
     ) -> tuple[str, ...]:
-        """Wait until Stripe signals or it is time to ask, for the `polls`-th time (from 0); no longer than `before`.
+        """Wait until Stripe signals or, after `wait` seconds, it is time to ask; no longer than `before`.
 
         `or_when` ends the wait as well. Returns the ids of the events that came: the step that then looks at the object
         records them.
         """
-        wait = self.pacing.poll(polls)
         if before is not None and before > workflow.now():
             wait = min(wait, (before - workflow.now()).total_seconds())
         await _first(
@@ -162,6 +185,24 @@ class Saga:
         self._woken = False
         hints, self._mailbox = self._mailbox, []
         return tuple(dict.fromkeys(hint.event_id for hint in hints))
+
+    async def afresh_if_long(self) -> None:
+        """Between two waits: raise `Afresh` if the history has grown so long that Temporal would have a new run."""
+        if workflow.info().is_continue_as_new_suggested():
+            # A verb that is being answered belongs to this run. One that waits for the operation's end would keep it
+            # for ever, so the story goes on here if it was called off meanwhile.
+            await workflow.wait_condition(lambda: workflow.all_handlers_finished() or self.cancel_requested)
+            if not self.cancel_requested:
+                # The next run begins without worries, and finds them again.
+                await self.worry(None, summary="a new run begins")
+                raise Afresh
+
+    async def record(self, status: str, *, failure: Failure | None = None, close: bool = False, **details: str) -> None:
+        """Let the customer see the operation's status. `close`: the saga ends with it."""
+        change = StatusChange(
+            operation_id=self.ref.operation_id, status=status, details=details, failure=failure, close=close
+        )
+        await self.step(RecordActivities.record_status, change, summary=f"record {status}")
 
     @property
     def has_hints(self) -> bool:
@@ -178,15 +219,35 @@ class Saga:
 
     # ── Trouble ──
 
+    async def wait_in_trouble(self, failure: Failure, *, tries: int, summary: str) -> None:
+        """Show an operator what a step lacks that Stripe has refused, and wait before it is tried again."""
+        await self._tell_trouble(failure, flagged=True, tries=tries, summary=summary)
+        await self._wait_to_retry(self.pacing.saga_retry(tries), summary)
+
+    async def worry(self, failure: Failure | None, *, summary: str) -> None:
+        """Flag something that is wrong and keeps the story from nothing; None once it is right again."""
+        if failure == self._worry:
+            return
+        self._worry = failure
+        if failure is None:
+            await self._through()
+        else:
+            await self._tell_trouble(failure, flagged=True, tries=0, summary=summary)
+
     async def _put_off(self, failure: Failure, *, parked: bool, tries: int, summary: str) -> None:
         flagged = parked or tries >= len(self.pacing.saga_retries)
+        await self._tell_trouble(failure, flagged=flagged, tries=tries, summary=summary)
+        await self._wait_to_retry(None if parked else self.pacing.saga_retry(tries), summary)
+
+    async def _tell_trouble(self, failure: Failure, *, flagged: bool, tries: int, summary: str) -> None:
         self._flag(flagged)
         self._trouble = Trouble(
             operation_id=self.ref.operation_id, failure=failure, needs_attention=flagged, retries=tries + 1
         )
         self.show(stuck_at=summary)
-        await self._note(LedgerActivities.note_trouble, self._trouble, summary="show what it waits for")
-        wait = None if parked else self.pacing.saga_retry(tries)
+        await self._note(RecordActivities.note_trouble, self._trouble, summary="show what it waits for")
+
+    async def _wait_to_retry(self, wait: float | None, summary: str) -> None:
         await _first(lambda: self._woken, within=wait, summary=f"before trying again: {summary}")
         self._woken = False
 
@@ -196,12 +257,12 @@ class Saga:
             workflow.upsert_search_attributes([visibility.NEEDS_ATTENTION.value_set(flagged)])
 
     async def _through(self) -> None:
-        if self._trouble is None:
+        if self._trouble is None or self._trouble.failure == self._worry:
             return
         self._flag(False)
         self._trouble = None
         self.show(stuck_at=None)
-        await self._note(LedgerActivities.clear_trouble, self.ref, summary="it went through after all")
+        await self._note(RecordActivities.clear_trouble, self.ref, summary="it went through after all")
 
     async def _note(
         self, activity: Callable[[Owner, Argument], Awaitable[Result]], argument: Argument, *, summary: str
@@ -219,6 +280,38 @@ class Saga:
             '- an operator can send the update `retry` with `{"actor": …, "reason": …}`: it then goes on at once'
         )
         return "\n".join(lines)
+
+
+class CancelableSaga(Saga, ABC):
+    """A saga that can be called off until its point of no return, by its owner or by Temporal's own cancel."""
+
+    @workflow.update
+    async def cancel(self) -> str:
+        """Call the operation off. Answers once its end is certain; refused if it was too late."""
+        self.cancel_requested = True
+        await workflow.wait_condition(lambda: self.status == CANCELED or self.past_return)
+        self._cancel_in_time()
+        return self.status
+
+    @cancel.validator
+    def _cancel_in_time(self) -> None:
+        if self.past_return:
+            refusal = self.too_late()
+            raise ApplicationError(refusal.detail, type=refusal.code, non_retryable=True)
+
+    @property
+    @abstractmethod
+    def past_return(self) -> bool:
+        """Whether nothing can call the operation off any more."""
+
+    @abstractmethod
+    def too_late(self) -> Failure:
+        """What to answer who would cancel then."""
+
+    def unless_called_off(self) -> None:
+        """Between two steps: raise `CalledOff` if somebody wants that."""
+        if self.cancel_requested:
+            raise CalledOff
 
 
 async def _first(condition: Callable[[], bool], *, within: float | None, summary: str) -> None:

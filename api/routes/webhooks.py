@@ -5,6 +5,7 @@ import json
 import time
 from typing import Any
 
+import sqlalchemy as sa
 import stripe
 import structlog
 from fastapi import APIRouter, Request
@@ -19,7 +20,7 @@ from db import inbox, operations, stripe_calls
 from db.inbox import Arrival, InboxState
 from domain import errors
 from domain.operations import StripeHint
-from domain.stripe_events import WAITED_FOR, Unreadable, read
+from domain.stripe_events import FUNDS, WAITED_FOR, Unreadable, read
 
 TOLERANCE = 300
 """Seconds that a signature may be old (https://docs.stripe.com/webhooks#replay-attacks)."""
@@ -103,14 +104,25 @@ async def _receive(held: Services, request: Request, secrets: tuple[SecretStr, .
             owner = await stripe_calls.owner_of(connection, list(read(arrival.payload).related))
             operation = await operations.get(connection, owner) if owner is not None else None
         is_new = await inbox.store(connection, arrival.routed_to(operation["id"] if operation is not None else None))
-    if is_new and operation is not None and arrival.state is InboxState.RECEIVED:
-        try:
-            async with asyncio.timeout(SIGNAL_WITHIN):
-                await held.dispatcher.deliver(operation, StripeHint(event_id=arrival.id, type=arrival.type))
-        except (NoSaga, RPCError, TimeoutError) as error:
-            # It is stored, so the sweeper will tell the saga; asking Stripe to send it again would not be faster.
-            log.warning("event waits for the sweeper", event_id=arrival.id, error=type(error).__name__)
+        concerned = [operation] if operation is not None and arrival.state is InboxState.RECEIVED else []
+        if arrival.type == FUNDS and not connect:
+            concerned = await operations.awaiting_funds(connection)
+    if is_new:
+        await _tell(held, concerned, StripeHint(event_id=arrival.id, type=arrival.type))
     return Received()
+
+
+async def _tell(held: Services, concerned: list[sa.RowMapping], hint: StripeHint) -> None:
+    """Told at once, as far as that goes: it is stored, so whom this does not reach, the sweeper will.
+
+    Asking Stripe to send it again would not be faster.
+    """
+    try:
+        async with asyncio.timeout(SIGNAL_WITHIN):
+            for operation in concerned:
+                await held.dispatcher.deliver(operation, hint)
+    except (NoSaga, RPCError, TimeoutError) as error:
+        log.warning("event waits for the sweeper", event_id=hint.event_id, error=type(error).__name__)
 
 
 def _verified(body: bytes, signature: str | None, secrets: tuple[SecretStr, ...]) -> str:
@@ -181,6 +193,8 @@ def _arrival(text: str, *, connect: bool, livemode: bool) -> Arrival:
         reason = f"livemode is {event.get('livemode')}"
     elif not isinstance(account, str) or bool(account) is not connect:
         reason = f"account {account!r} does not belong to this endpoint"
+    elif event["type"] == FUNDS:
+        state, reason = InboxState.IGNORED, "belongs to no operation; told to all that wait for funds, who also poll"
     elif event["type"] not in WAITED_FOR:
         state, reason = InboxState.IGNORED, "no saga waits for its type"
     else:

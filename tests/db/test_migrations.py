@@ -13,8 +13,7 @@ import db
 from db.migrate import downgrade, upgrade
 from db.tables import metadata
 from domain.accounts import CHART
-from domain.operations import OperationKind
-from domain.statuses import DEPOSIT_NEXT, is_terminal
+from domain.statuses import LIFECYCLES
 from tests.db.books import Books
 
 # What somebody would compare by reading two dumps.
@@ -166,11 +165,15 @@ async def test_the_chart_in_the_database_is_the_domains(books: Books) -> None:
 
 
 async def test_the_statuses_and_moves_in_the_database_are_the_domains(books: Books) -> None:
-    deposit = OperationKind.DEPOSIT.value
     statuses = await books.sql("SELECT kind, status, terminal FROM operation_statuses")
     moves = await books.sql("SELECT kind, earlier, later FROM operation_moves")
 
-    assert {tuple(row) for row in statuses} == {(deposit, status.value, is_terminal(status)) for status in DEPOSIT_NEXT}
+    assert {tuple(row) for row in statuses} == {
+        (kind.value, status.value, status in life.terminal) for kind, life in LIFECYCLES.items() for status in life.next
+    }
     assert {tuple(row) for row in moves} == {
-        (deposit, earlier.value, later.value) for earlier, laters in DEPOSIT_NEXT.items() for later in laters
+        (kind.value, earlier.value, later.value)
+        for kind, life in LIFECYCLES.items()
+        for earlier, laters in life.next.items()
+        for later in laters
     }

@@ -9,8 +9,8 @@ from db import operations
 from db.operations import Asked
 from domain.errors import IdempotencyKeyReused
 from domain.ids import new_id
-from domain.operations import Failure
-from domain.statuses import DEPOSIT_NEXT, DepositStatus, is_terminal
+from domain.operations import Failure, OperationKind
+from domain.statuses import LIFECYCLES, DepositStatus, is_terminal
 from tests.db.books import Books, at_once, with_errors
 
 REFUSED = Failure(code="payment-refused", detail="No.")
@@ -39,7 +39,7 @@ async def test_a_status_moves_where_it_may_and_nowhere_else(books: Books) -> Non
 
             news = await advance(books, operation_id, later)
 
-            allowed = later in DEPOSIT_NEXT[earlier]
+            allowed = later in LIFECYCLES[OperationKind.DEPOSIT].next[earlier]
             assert news is allowed, (earlier, later)
             assert (await status_of(books, operation_id))[0] is (later if allowed else earlier)
 

@@ -111,7 +111,7 @@ async def test_the_application_may_write_only_what_is_granted(books: Books) -> N
     )
 
     assert {table for table, right in columns if right == "UPDATE"} == set(
-        "ledger_snapshots operations requests stripe_calls stripe_events users wallets".split()
+        "connected_accounts ledger_snapshots operations requests stripe_calls stripe_events users wallets".split()
     )
     assert {right for _, right in columns} == {"INSERT", "UPDATE"}
     assert {row["privilege_type"] for row in whole} == {"INSERT"}, "never DELETE, TRUNCATE, REFERENCES, TRIGGER"

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from domain.money import Money, currency
-from domain.settings import DEFAULT_DEPOSIT_BOUNDS, DepositBounds, Mode, Settings
+from domain.settings import DEFAULT_DEPOSIT_BOUNDS, Bounds, Mode, Settings
 
 DATABASE_URL = "postgresql://paysaga:database-hush@localhost/paysaga"
 
@@ -102,7 +102,7 @@ def test_the_default_bounds_are_ten_units_or_more_and_payable(code: str) -> None
 )
 def test_bounds_that_leave_no_room_are_refused(bounds: dict[str, int]) -> None:
     with pytest.raises(ValidationError):
-        DepositBounds.model_validate(bounds)
+        Bounds.model_validate(bounds)
 
 
 @pytest.mark.parametrize("code", ["USD", "xxx"])
@@ -134,7 +134,7 @@ def test_the_environment_is_read_under_its_usual_names(monkeypatch: pytest.Monke
     assert [secret.get_secret_value() for secret in read.stripe_webhook_secrets] == ["whsec_new", "whsec_old"]
     assert read.stripe_connect_webhook_secrets == ()
     assert read.pacing.http_timeout == 5.0
-    assert read.deposit_bounds == {"usd": DepositBounds(smallest=500)}
+    assert read.deposit_bounds == {"usd": Bounds(smallest=500)}
 
 
 def test_what_is_missing_is_named() -> None:

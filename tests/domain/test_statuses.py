@@ -1,51 +1,93 @@
-"""A deposit's statuses only move forward."""
+"""Statuses move as their lifecycle says."""
 
 import pytest
 
-from domain.statuses import DEPOSIT_NEXT, DepositStatus, before, is_terminal, too_late_to_cancel
+from domain.operations import OperationKind
+from domain.statuses import (
+    CANCELED,
+    LIFECYCLES,
+    ConnectedAccountStatus,
+    DepositStatus,
+    Status,
+    WithdrawalStatus,
+    before,
+    is_terminal,
+    status_of,
+    too_late_to_cancel,
+)
 
-TERMINAL = {DepositStatus.SUCCEEDED, DepositStatus.FAILED, DepositStatus.CANCELED, DepositStatus.EXPIRED}
+EVERY = [(kind, status) for kind, life in LIFECYCLES.items() for status in life.statuses]
 
 
-def reachable(status: DepositStatus) -> set[DepositStatus]:
+def reachable(kind: OperationKind, status: Status) -> set[Status]:
     """All that may follow, sooner or later."""
-    found: set[DepositStatus] = set()
+    found: set[Status] = set()
     queue = [status]
     while queue:
-        for later in DEPOSIT_NEXT[queue.pop()] - found:
+        for later in LIFECYCLES[kind].next[queue.pop()] - found:
             found.add(later)
             queue.append(later)
     return found
 
 
-def test_every_status_has_its_moves() -> None:
-    assert set(DEPOSIT_NEXT) == set(DepositStatus)
+def test_every_kind_has_a_lifecycle_of_its_own_statuses() -> None:
+    assert set(LIFECYCLES) == set(OperationKind)
+    for life in LIFECYCLES.values():
+        assert set(life.next) == set(life.statuses)
+        assert set().union(*life.next.values()) <= set(life.statuses)
+        assert life.terminal
 
 
-@pytest.mark.parametrize("status", DepositStatus)
-def test_no_status_comes_twice(status: DepositStatus) -> None:
-    assert status not in reachable(status)
+@pytest.mark.parametrize(("kind", "status"), EVERY)
+def test_no_status_comes_twice(kind: OperationKind, status: Status) -> None:
+    # But those of an account, which Stripe may restrict and set free many times
+    if status not in (ConnectedAccountStatus.ACTIVE, ConnectedAccountStatus.RESTRICTED):
+        assert status not in reachable(kind, status)
 
 
-@pytest.mark.parametrize("status", DepositStatus)
-def test_the_customer_may_rely_on_what_has_no_successor(status: DepositStatus) -> None:
-    assert is_terminal(status) is (status in TERMINAL)
+@pytest.mark.parametrize(("kind", "status"), EVERY)
+def test_what_has_no_successor_is_terminal(kind: OperationKind, status: Status) -> None:
+    assert is_terminal(status) is (not LIFECYCLES[kind].next[status] or status is WithdrawalStatus.PAID)
 
 
-@pytest.mark.parametrize("status", sorted(set(DepositStatus) - TERMINAL))
-def test_every_end_can_be_reached_from_every_open_status(status: DepositStatus) -> None:
-    assert reachable(status) >= TERMINAL
+@pytest.mark.parametrize(("kind", "status"), EVERY)
+def test_an_open_status_has_an_end(kind: OperationKind, status: Status) -> None:
+    assert is_terminal(status) or reachable(kind, status) & LIFECYCLES[kind].terminal
+
+
+def test_a_bank_may_send_back_what_was_paid() -> None:
+    assert reachable(OperationKind.WITHDRAWAL, WithdrawalStatus.PAID) >= {WithdrawalStatus.REVERSED}
+    assert WithdrawalStatus.PAID not in reachable(OperationKind.WITHDRAWAL, WithdrawalStatus.REVERSING)
+
+
+def test_what_was_transferred_is_never_said_to_have_failed() -> None:
+    after = reachable(OperationKind.WITHDRAWAL, WithdrawalStatus.TRANSFERRED)
+
+    assert WithdrawalStatus.FAILED not in after
+    assert WithdrawalStatus.RESERVED not in after
 
 
 def test_before_is_the_moves_read_backwards() -> None:
-    assert {(earlier, later) for later in DepositStatus for earlier in before(later)} == {
-        (earlier, later) for earlier, laters in DEPOSIT_NEXT.items() for later in laters
-    }
+    for life in LIFECYCLES.values():
+        assert {(earlier, later) for later in life.statuses for earlier in before(later)} == {
+            (earlier, later) for earlier, laters in life.next.items() for later in laters
+        }
     assert before(DepositStatus.REQUESTED) == []
-    assert before(DepositStatus.AWAITING_PAYMENT) == [DepositStatus.REQUESTED]
+    assert before(WithdrawalStatus.RESERVED) == [WithdrawalStatus.REQUESTED]
+
+
+def test_equal_words_of_two_kinds_are_two_statuses() -> None:
+    assert status_of("deposit", "requested") is DepositStatus.REQUESTED
+    assert status_of("withdrawal", "requested") is WithdrawalStatus.REQUESTED
+    assert before(DepositStatus.FAILED) != before(WithdrawalStatus.FAILED)
+
+
+def test_canceled_is_canceled_whatever_the_kind() -> None:
+    assert {str(DepositStatus.CANCELED), str(WithdrawalStatus.CANCELED)} == {CANCELED}
 
 
 def test_too_late_says_what_became_of_it() -> None:
-    failure = too_late_to_cancel(DepositStatus.SUCCEEDED)
+    paid, paying = too_late_to_cancel(DepositStatus.SUCCEEDED), too_late_to_cancel(WithdrawalStatus.PAYING_OUT)
 
-    assert (failure.code, failure.detail) == ("not-cancelable", "The deposit is succeeded.")
+    assert (paid.code, paid.detail) == ("not-cancelable", "The deposit is succeeded.")
+    assert paying.detail == "The withdrawal is paying out."

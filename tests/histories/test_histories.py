@@ -17,7 +17,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 
 from domain.operations import OperationKind
-from domain.statuses import DEPOSIT_NEXT
+from domain.statuses import LIFECYCLES
 from tests.histories.scenarios import SCENARIOS
 from tests.world import Servers, open_world
 from worker.main import WORKFLOWS
@@ -66,7 +66,7 @@ async def test_fingerprint_of_a_deposit(servers: Servers) -> None:
 def test_every_terminal_status_is_recorded() -> None:
     kept = {_result(_recorded(name)) for name in SCENARIOS if name.startswith(OperationKind.DEPOSIT)}
 
-    assert kept == {status for status, later in DEPOSIT_NEXT.items() if not later}
+    assert kept == LIFECYCLES[OperationKind.DEPOSIT].terminal
 
 
 def test_replay_notices_a_changed_saga() -> None:
