@@ -46,7 +46,7 @@ class Control:
         self._api = api
         self._clock = clock
         self._sender = sender
-        self._wake = wake
+        self.wake = wake
 
     def routes(self) -> list[Route]:
         """Every control path."""
@@ -85,7 +85,7 @@ class Control:
             except ValueError as error:
                 return JSONResponse({"error": {"message": str(error), "type": "invalid_request_error"}}, 400)
             finally:
-                self._wake()
+                self.wake()
             return JSONResponse(answer)
 
         return endpoint
@@ -148,7 +148,7 @@ class Control:
                 if not error.commits:
                     raise
                 committed = error
-        self._wake()
+        self.wake()
         if committed is not None:
             raise committed
         return intent.body

@@ -18,6 +18,7 @@ from stripe_sandbox.connect_control import ConnectControl
 from stripe_sandbox.connection import ClosableProtocol
 from stripe_sandbox.control import Control
 from stripe_sandbox.gateway import Gateway
+from stripe_sandbox.onboarding_page import OnboardingPage
 from stripe_sandbox.resources import API
 from stripe_sandbox.sender import Sender
 from stripe_sandbox.store import Store
@@ -54,6 +55,7 @@ def create_app(state_file: str, *, webhook_transport: httpx.AsyncBaseTransport |
             *control.routes(),
             *ConnectControl(store, control).routes(),
             *ThreeDSecurePage(store, control).routes(),
+            *OnboardingPage(store, control).routes(),
             Mount("/", Gateway(store, API, sender.woken.set)),
         ],
         lifespan=lifespan,

@@ -2,6 +2,7 @@
 
 from stripe_sandbox.resource import Api
 from stripe_sandbox.resources import (
+    account_links,
     accounts,
     balance,
     charges,
@@ -26,6 +27,7 @@ API = Api(
         balance.TRANSACTIONS,
         accounts.ACCOUNTS,
         accounts.CAPABILITY,
+        account_links.RESOURCE,
         external_accounts.RESOURCE,
         transfers.RESOURCE,
         transfer_reversals.REVERSALS,

@@ -3,24 +3,12 @@
 from typing import Any
 
 import pytest
-import stripe
 
 from tests.stripe_sandbox.conftest import Platform
 from tests.stripe_sandbox.receiver import Receiver, eventually
+from tests.stripe_sandbox.refusals import on, refused
 
 DAY = 86_400
-
-
-async def refused(call: Any) -> Any:
-    """The error of a call that is refused with 400 or 404."""
-    with pytest.raises(stripe.InvalidRequestError) as caught:
-        await call
-    return caught.value
-
-
-def on(account: str) -> dict[str, Any]:
-    """The options of a call that acts on a connected account."""
-    return {"stripe_account": account}
 
 
 async def payout_is(platform: Platform, account: str, payout: str, status: str) -> Any:
