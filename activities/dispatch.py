@@ -164,8 +164,10 @@ class SagaDispatcher:
             )
         return True
 
-    async def verb(self, operation_id: str, verb: str, *, update_id: str, within: float) -> None:
-        """Ask the saga for `verb` (its update's name) and wait until it is done.
+    async def verb(
+        self, operation_id: str, verb: str, *, update_id: str, within: float, wish: dict[str, str] | None = None
+    ) -> None:
+        """Ask the saga for `verb` (its update's name; `wish` is what it takes, if anything) and wait until it is done.
 
         Raises `VerbRefused`, `NoSaga`, and `TimeoutError` if it was not known in `within` seconds how it ends or
         Temporal is away: asking again with the same `update_id` then finds out.
@@ -174,7 +176,10 @@ class SagaDispatcher:
             with _reaching():
                 async with asyncio.timeout(within):
                     await self._client.get_workflow_handle(operation_id).execute_update(
-                        verb, id=update_id, rpc_timeout=timedelta(seconds=within)
+                        verb,
+                        args=[] if wish is None else [wish],
+                        id=update_id,
+                        rpc_timeout=timedelta(seconds=within),
                     )
         except WorkflowUpdateFailedError as error:
             cause = error.cause
@@ -199,6 +204,7 @@ class SagaDispatcher:
                     currency=operation["currency"],
                     pacing=self._pacing,
                     age=max(operation["age"], 0.0),
+                    troubled=operation["attention"] is not None,
                 )
             ],
             "id": operation["id"],

@@ -13,7 +13,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
 from activities import outcomes
-from domain.errors import InsufficientFunds, LedgerError, StateRefusal
+from domain.errors import IdempotencyKeyReused, InsufficientFunds, LedgerError, StateRefusal
 from domain.operations import Failure
 from domain.pacing import Pacing
 
@@ -40,7 +40,7 @@ class _RetryTierInbound(ActivityInboundInterceptor):
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:
         try:
             return await super().execute_activity(input)
-        except (InsufficientFunds, StateRefusal) as error:
+        except (InsufficientFunds, StateRefusal, IdempotencyKeyReused) as error:
             raise outcomes.refused(Failure(code=error.code, detail=error.detail)) from error
         except LedgerError as error:
             raise outcomes.parked(Failure(code=error.code, detail=error.detail)) from error

@@ -34,6 +34,8 @@ _AWAITING_FUNDS = frozenset({"balance_insufficient", "insufficient_funds"})
 _ACTION_REQUIRED = frozenset(
     {
         "account_closed",
+        "bank_account_unusable",
+        "no_external_account_in_currency",
         "account_invalid",
         "account_number_invalid",
         "insufficient_capabilities_for_transfer",

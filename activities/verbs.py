@@ -9,6 +9,7 @@ import structlog
 from activities.dispatch import NoSaga, SagaDispatcher, VerbRefused
 from db import operations
 from db.engine import Database
+from domain.errors import NotResumable
 from domain.operations import Failure
 from domain.statuses import CANCELED, is_terminal, status_of, too_late_to_cancel
 
@@ -46,3 +47,32 @@ class Verbs:
                 connection, caller, key, refusal.model_dump() if refusal is not None else None
             )
         return True
+
+    async def retry(self, operation_id: str, *, actor: str, action_id: str, reason: str, within: float) -> None:
+        """Let the saga go on at once, whatever it waits for. The saga keeps who asked, and why.
+
+        Raises `NotResumable` if no saga is running, and `TimeoutError` if it has not answered `within` seconds: asking
+        again with the same `action_id` is safe.
+        """
+        try:
+            await self._dispatcher.verb(
+                operation_id, "retry", update_id=action_id, within=within, wish={"actor": actor, "reason": reason}
+            )
+        except NoSaga as error:
+            raise NotResumable("No saga of the operation is running.") from error
+
+    async def resume(self, operation_id: str, *, actor: str, action_id: str, reason: str) -> None:
+        """Start the saga of an open operation again, after it was terminated or has failed.
+
+        Who asked, and why, is kept before. Raises `NotResumable` if the operation is over or its saga is running,
+        unless this very act has resumed it; `IdempotencyKeyReused`; and `RPCError` if Temporal is away: ask again then.
+        """
+        async with self._database.transaction() as connection:
+            operation = await operations.locked(connection, operation_id)
+            if operation["closed_at"] is not None:
+                raise NotResumable(f"The operation is over: {operation['status']}.")
+            is_new = await operations.record_operator_action(
+                connection, operation_id, action_id, verb="resume", actor=actor, reason=reason
+            )
+        if not await self._dispatcher.resume(operation) and is_new:
+            raise NotResumable("The operation's saga is running.")

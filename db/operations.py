@@ -87,6 +87,12 @@ async def get(connection: AsyncConnection, operation_id: str) -> sa.RowMapping |
     return (await connection.execute(query)).mappings().one_or_none()
 
 
+async def locked(connection: AsyncConnection, operation_id: str) -> sa.RowMapping:
+    """One operation that must exist, and that nobody moves until this transaction ends."""
+    await connection.execute(sa.select(operations.c.id).where(operations.c.id == operation_id).with_for_update())
+    return await require(connection, operation_id)
+
+
 async def require(connection: AsyncConnection, operation_id: str) -> sa.RowMapping:
     """One operation that must exist: its saga is running."""
     row = await get(connection, operation_id)
@@ -206,15 +212,26 @@ async def clear_trouble(connection: AsyncConnection, operation_id: str) -> None:
 
 async def record_operator_action(
     connection: AsyncConnection, operation_id: str, action_id: str, *, verb: str, actor: str, reason: str
-) -> None:
-    """Keep who did what to an operation, why, and what it looked like then. The same action is kept once."""
+) -> bool:
+    """Keep who did what to an operation, why, and what it looked like then. False if the same is kept already.
+
+    Raises `IdempotencyKeyReused` if the id stands for another act.
+    """
     row = await require(connection, operation_id)
     seen = {name: row[name] for name in ("status", "needs_attention", "attention", "retries", "details")}
-    await connection.execute(
+    inserted = await connection.execute(
         insert(operator_actions)
         .values(operation_id=operation_id, action_id=action_id, verb=verb, actor=actor, reason=reason, seen=seen)
         .on_conflict_do_nothing()
     )
+    if inserted.rowcount:
+        return True
+    query = sa.select(operator_actions.c.verb, operator_actions.c.actor, operator_actions.c.reason).where(
+        operator_actions.c.operation_id == operation_id, operator_actions.c.action_id == action_id
+    )
+    if tuple((await connection.execute(query)).one()) != (verb, actor, reason):
+        raise IdempotencyKeyReused("This Idempotency-Key stands for another act on the operation.")
+    return False
 
 
 def update_id(caller: str, key: str) -> str:

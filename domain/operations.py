@@ -67,6 +67,8 @@ class SagaInput(BaseModel):
     age: float = 0.0
     """Seconds since the operation was accepted, by the database's clock: a saga that is started late, or again, counts
     its deadlines from there."""
+    troubled: bool = False
+    """Whether the operation still says what an earlier run of its saga had waited for."""
     carried: tuple[StripeHint, ...] = ()
     """What a long-lived saga had heard, and not looked at, when it began a new run of itself."""
 

@@ -33,6 +33,16 @@ class Sandbox:
         found: list[dict[str, Any]] = page["data"]
         return found
 
+    async def of_account(self, stripe_account: str, path: str, **query: str | int) -> Any:
+        """A connected account's own: its balance, or all of a list, newest first."""
+        headers = {"Stripe-Account": stripe_account}
+        found = _json(await self._http.get(f"/v1/{path}", params=query, headers=headers))
+        return found["data"] if found["object"] == "list" else found
+
+    async def payout_fault(self, kind: str, **more: Any) -> None:
+        """Let the next payout fail at its bank (`fail`), days after it was paid (`fail_late`), or stand still (`hold`)."""
+        await self.control("POST", "payout_faults", kind=kind, **more)
+
     async def register_webhook(self, url: str, *, connect: bool) -> str:
         """Have events delivered to `url`; the endpoint's signing secret."""
         form = {"url": url, "enabled_events[0]": "*", "connect": "true" if connect else "false"}

@@ -48,8 +48,11 @@ BRISK = Pacing(
     saga_retries=(0.3, 0.6, 1.2),
     polls=(0.5, 1.0, 2.0),
     absent_apart=0.5,
+    funds_poll=1.0,
+    paid_poll=1.0,
+    paid_watch=3.0,
 )
-"""Production's waits, shortened about a hundredfold; expiry is left at 24 h."""
+"""Production's waits, shortened a hundredfold and more; how long money is waited for (a day, 14 days) is left."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +157,53 @@ class World:
         assert answer.status_code == 201, answer.text
         found: dict[str, Any] = answer.json()
         return found
+
+    async def onboarded(self, user: str = "carl", **bank: Any) -> str:
+        """A contractor whose account at Stripe can receive and pay out, by `bank` (see the sandbox); the account's id."""
+        profile = {"email": f"{user}@example.com", "name": user.title(), "country": "US"}
+        assert (await self.call("PUT", "/v1/me", profile, user=user, role="contractor")).status_code == 200
+        urls = {"return_url": "http://localhost/done", "refresh_url": "http://localhost/again"}
+        made = await self.call("POST", "/v1/connect/account", urls, user=user, role="contractor")
+        assert made.status_code == 201, made.text
+        account = str(made.json()["stripe_account"])
+        await self.sandbox.control("POST", f"accounts/{account}/complete_onboarding", **bank)
+        await self.until(made.json()["id"], lambda now: now["status"] == "active")
+        return account
+
+    async def funded(self, user: str = "carl", amount: int = 20_000, currency: str = "usd") -> None:
+        """Money in a contractor's wallet: a customer's, paid with the card whose money is there at once."""
+        paid = await self.accepted_deposit(amount, currency, user="clara", payment_method="pm_card_bypassPending")
+        await self.closed(paid["id"])
+        await self.give("clara", user, amount, currency)
+
+    async def give(self, giver: str, taker: str, amount: int, currency: str = "usd") -> None:
+        """The marketplace moves money from one user's wallet to another's."""
+        body = {"from_user_id": giver, "to_user_id": taker, "amount": amount, "currency": currency}
+        moved = await self.call("POST", "/v1/wallet-transfers", body, user="shop", role="service")
+        assert moved.status_code == 201, moved.text
+
+    async def withdraw(
+        self, amount: int = 8_000, currency: str = "usd", *, user: str = "carl", key: str | None = None
+    ) -> httpx.Response:
+        """`POST /v1/withdrawals`."""
+        body = {"amount": amount, "currency": currency}
+        return await self.call("POST", "/v1/withdrawals", body, user=user, role="contractor", key=key)
+
+    async def accepted_withdrawal(self, amount: int = 8_000, currency: str = "usd", **more: Any) -> str:
+        """A withdrawal that was answered 201; its id."""
+        answer = await self.withdraw(amount, currency, **more)
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["id"])
+
+    async def admin(self, path: str, *, reason: str = "a test", key: str | None = None) -> httpx.Response:
+        """An admin's act: `POST /v1/admin/<path>`."""
+        return await self.call("POST", f"/v1/admin/{path}", {"reason": reason}, user="root", role="admin", key=key)
+
+    async def wallet(self, user: str = "carl", currency: str = "usd") -> dict[str, Any]:
+        """The user's wallet."""
+        wallets = await self.get(f"/v1/wallets?user_id={user}", user="root", role="admin")
+        [found] = [wallet for wallet in wallets if wallet["currency"] == currency]
+        return dict(found)
 
     async def operation(self, operation_id: str) -> dict[str, Any]:
         """`GET /v1/operations/{id}` as an admin."""

@@ -69,6 +69,7 @@ class Saga:
         self._woken = False
         self.cancel_requested = False
         self._trouble: Trouble | None = None
+        self._trouble_of_before = input.troubled
         self._worry: Failure | None = None
         self._flagged = False
         self._facts: dict[str, str] = {}
@@ -130,7 +131,12 @@ class Saga:
             return task.result()
         except Afresh:
             age = (workflow.now() - self._began).total_seconds()
-            workflow.continue_as_new(self._input.model_copy(update={"age": age, "carried": tuple(self._mailbox)}))
+            carried = {
+                "age": age,
+                "troubled": self._trouble is not None or self._trouble_of_before,
+                "carried": tuple(self._mailbox),
+            }
+            workflow.continue_as_new(self._input.model_copy(update=carried))
 
     async def _to_the_end(self, story: Coroutine[Any, Any, Result]) -> Result:
         result = await story
@@ -193,8 +199,6 @@ class Saga:
             # for ever, so the story goes on here if it was called off meanwhile.
             await workflow.wait_condition(lambda: workflow.all_handlers_finished() or self.cancel_requested)
             if not self.cancel_requested:
-                # The next run begins without worries, and finds them again.
-                await self.worry(None, summary="a new run begins")
                 raise Afresh
 
     async def record(self, status: str, *, failure: Failure | None = None, close: bool = False, **details: str) -> None:
@@ -257,8 +261,11 @@ class Saga:
             workflow.upsert_search_attributes([visibility.NEEDS_ATTENTION.value_set(flagged)])
 
     async def _through(self) -> None:
-        if self._trouble is None or self._trouble.failure == self._worry:
+        if self._trouble is not None and self._trouble.failure == self._worry:
             return
+        if self._trouble is None and not self._trouble_of_before:
+            return
+        self._trouble_of_before = False
         self._flag(False)
         self._trouble = None
         self.show(stuck_at=None)
