@@ -11,7 +11,7 @@ import pytest
 import stripe
 
 from tests.stripe_sandbox.conftest import Account, express_account
-from tests.stripe_sandbox.refusals import refused
+from tests.stripe_sandbox.connect import refused
 
 DETAILS = {
     "object": "bank_account",

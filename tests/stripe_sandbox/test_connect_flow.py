@@ -1,24 +1,13 @@
 """Money from the platform to a connected account, to its bank, and back: every balance the sum of its transactions."""
 
-from typing import Any
-
 import pytest
 
+from stripe_sandbox.store import Store
 from tests.stripe_sandbox.conftest import Platform
+from tests.stripe_sandbox.connect import on, payout_is, refused, transfer_to
 from tests.stripe_sandbox.receiver import Receiver, eventually
-from tests.stripe_sandbox.refusals import on, refused
 
 DAY = 86_400
-
-
-async def payout_is(platform: Platform, account: str, payout: str, status: str) -> Any:
-    """The payout, once it has this status."""
-
-    async def found() -> Any:
-        shown = await platform.v1.payouts.retrieve_async(payout, {}, on(account))
-        return shown if shown.status == status else None
-
-    return await eventually(found)
 
 
 async def test_a_transfer_arrives_and_is_paid_out(platform: Platform, receiver: Receiver) -> None:
@@ -99,35 +88,130 @@ async def test_a_reversal_in_parts(platform: Platform, receiver: Receiver) -> No
     await platform.assert_sound()
 
 
-@pytest.mark.parametrize(("bank", "code"), [("000111111116", "no_account"), ("000111111113", "account_closed")])
-async def test_a_payout_to_a_bad_bank_fails(platform: Platform, bank: str, code: str) -> None:
-    account = (await platform.account(bank=bank)).id
-    await platform.fund(1000, account=account)
-    payout = await platform.v1.payouts.create_async({"amount": 1000, "currency": "usd"}, on(account))
-    failed = await payout_is(platform, account, payout.id, "failed")
-    assert failed.failure_code == code
-    assert failed.failure_balance_transaction.startswith("txn_")
-    assert await platform.available(account) == 1000
-    shown = await platform.v1.accounts.retrieve_async(account)
-    assert shown.payouts_enabled is False
-    assert shown.external_accounts.data[0].status == "errored"
-    assert shown.requirements.past_due == ["external_account"]
-    error = await refused(platform.v1.payouts.create_async({"amount": 1000, "currency": "usd"}, on(account)))
-    assert (error.http_status, error.code) == (400, "payouts_not_allowed")
-    await platform.control(f"accounts/{account}/bank_account", account_number="000123456789")
-    again = await platform.v1.payouts.create_async({"amount": 1000, "currency": "usd"}, on(account))
-    await payout_is(platform, account, again.id, "paid")
-    await platform.assert_sound()
+# ── Transfers ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_paid_payout_fails_late(platform: Platform) -> None:
+async def test_a_transfer_tied_to_a_charge_needs_no_available_balance(platform: Platform, receiver: Receiver) -> None:
     account = (await platform.account()).id
-    await platform.fund(1000, account=account)
-    await platform.control("payout_faults", kind="fail_late", failure_code="account_closed", seconds=3 * DAY)
-    payout = await platform.v1.payouts.create_async({"amount": 1000, "currency": "usd"}, on(account))
-    await payout_is(platform, account, payout.id, "paid")
-    await platform.advance(3 * DAY + 1)
-    failed = await platform.v1.payouts.retrieve_async(payout.id, {}, on(account))
-    assert (failed.status, failed.failure_code) == ("failed", "account_closed")
-    assert await platform.available(account) == 1000
+    await platform.listen(receiver, "balance.available", connect=True)
+    intent = await platform.pay(amount=10_000, capture_method="automatic")
+    charge = intent.latest_charge
+    transfer = await transfer_to(platform, account, 9000, source_transaction=charge)
+    assert transfer.transfer_group == f"group_{intent.id}"
+    assert (await platform.v1.charges.retrieve_async(charge)).transfer_group == f"group_{intent.id}"
+    assert (await platform.available(), await platform.available(account)) == (0, 0)
+    error = await refused(platform.v1.payouts.create_async({"amount": 1, "currency": "usd"}, on(account)))
+    assert error.code == "balance_insufficient"
+    error = await refused(transfer_to(platform, account, 1001, source_transaction=charge))
+    assert (error.http_status, error.param) == (400, "amount")
+    reversal = {"amount": 4000}
+    await platform.v1.transfers.reversals.create_async(transfer.id, reversal)
     await platform.assert_sound()
+    await platform.advance(2 * DAY + 2)
+    assert await platform.available(account) == 5000
+    assert await platform.available() == 10_000 - 320 - 5000
+    await eventually(lambda: receiver.of("balance.available"))
+    await platform.assert_sound()
+
+
+async def test_the_charge_may_still_be_unbooked(platform: Platform) -> None:
+    await platform.control("settings", balance_transaction_delay_ms=5000)
+    account = (await platform.account()).id
+    intent = await platform.pay(amount=10_000, transfer_group="order")
+    transfer = await transfer_to(platform, account, 10_000, source_transaction=intent.latest_charge)
+    assert transfer.transfer_group == "order"
+    assert await platform.available(account) == 0
+    await platform.advance(2 * DAY + 10)
+    assert (await platform.available(), await platform.available(account)) == (-320, 10_000)
+    await platform.assert_sound()
+
+
+async def test_what_a_charge_cannot_fund(platform: Platform) -> None:
+    account = (await platform.account()).id
+    intent = await platform.pay(amount=10_000, transfer_group="order")
+    charge = intent.latest_charge
+    for params, param in (
+        ({"source_transaction": "ch_none"}, "source_transaction"),
+        ({"source_transaction": charge, "currency": "eur"}, "source_transaction"),
+        ({"source_transaction": charge, "transfer_group": "another"}, "transfer_group"),
+    ):
+        error = await refused(transfer_to(platform, account, **params))
+        assert (error.http_status, error.param) == (400, param)
+    answer = await platform.post("/v1/transfers", amount=1, currency="usd", destination=account, source_type="fpx")
+    assert "does not model" in answer.json()["error"]["message"]
+
+
+async def test_transfers_are_listed_and_annotated(platform: Platform, receiver: Receiver) -> None:
+    await platform.listen(receiver, "transfer.created", "transfer.updated")
+    accounts = [(await platform.account()).id for _ in range(2)]
+    await platform.fund(10_000)
+    made = [
+        await transfer_to(platform, account, transfer_group=group)
+        for account, group in ((accounts[0], "a"), (accounts[1], "a"), (accounts[1], "b"))
+    ]
+    transfers = platform.v1.transfers
+    for query, expected in (
+        ({"transfer_group": "a"}, [made[1], made[0]]),
+        ({"destination": accounts[1]}, [made[2], made[1]]),
+        ({"created": {"gt": made[0].created + 60}}, []),
+    ):
+        page = await transfers.list_async(query)
+        assert [each.id for each in page.data] == [each.id for each in expected]
+    changed = await transfers.update_async(made[0].id, {"metadata": {"a": "1"}, "description": "Withdrawal"})
+    assert (changed.metadata.to_dict(), changed.description) == ({"a": "1"}, "Withdrawal")
+    await eventually(lambda: receiver.of("transfer.updated"))
+    await eventually(lambda: len({each.event["id"] for each in receiver.of("transfer.created")}) == 3)
+    previous = receiver.of("transfer.updated")[0].event["data"]["previous_attributes"]
+    assert previous == {"metadata": {"a": None}, "description": None}
+
+
+async def test_reversals_are_listed_and_annotated(platform: Platform) -> None:
+    account = (await platform.account()).id
+    await platform.fund(2000)
+    transfer, other = await transfer_to(platform, account), await transfer_to(platform, account)
+    reversals = platform.v1.transfers.reversals
+    made = [await reversals.create_async(transfer.id, {"amount": 100, "metadata": {"n": n}}) for n in range(2)]
+    page = await reversals.list_async(transfer.id, {"limit": 1})
+    assert ([each.id for each in page.data], page.has_more) == ([made[1].id], True)
+    changed = await reversals.update_async(transfer.id, made[0].id, {"metadata": {"n": "", "m": "1"}})
+    assert changed.metadata.to_dict() == {"m": "1"}
+    found = await reversals.retrieve_async(transfer.id, made[0].id, {"expand": ["transfer"]})
+    assert found.transfer.amount_reversed == 200
+    assert (await refused(reversals.retrieve_async(other.id, made[0].id))).http_status == 404
+
+
+async def test_a_connected_account_sees_its_own(platform: Platform) -> None:
+    account = (await platform.account()).id
+    await platform.fund(1000)
+    transfer = await transfer_to(platform, account)
+    (payment,) = (await platform.v1.charges.list_async({"expand": ["data.source_transfer"]}, on(account))).data
+    assert (payment.id, payment.source_transfer.id) == (transfer.destination_payment, transfer.id)
+    (booked,) = (await platform.v1.balance_transactions.list_async({"type": "payment"}, on(account))).data
+    assert (booked.source, booked.net, booked.reporting_category) == (payment.id, 1000, "charge")
+    assert (await refused(platform.v1.charges.retrieve_async(payment.id))).http_status == 404
+    assert (await platform.v1.transfers.list_async({}, on(account))).data == []
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("UPDATE balances SET available = available + 1 WHERE platform = ? AND account <> platform", "sum to"),
+        ("DELETE FROM objects WHERE kind = 'transfer_reversal' AND platform = ?", "its reversals sum to 0"),
+        ("DELETE FROM objects WHERE kind = 'charge' AND platform = ?", "was refunded None"),
+        (
+            "UPDATE objects SET body = json_set(body, '$.status', 'failed') WHERE kind = 'payout' AND platform = ?",
+            "is failed; its transactions sum to -100",
+        ),
+    ],
+)
+async def test_the_check_finds_what_is_wrong(platform: Platform, store: Store, sql: str, expected: str) -> None:
+    account = (await platform.account()).id
+    await platform.fund(1000)
+    transfer = await transfer_to(platform, account)
+    await platform.v1.transfers.reversals.create_async(transfer.id, {"amount": 1})
+    payout = await platform.v1.payouts.create_async({"amount": 100, "currency": "usd"}, on(account))
+    await payout_is(platform, account, payout.id, "paid")
+    await platform.assert_sound()
+    store.db.execute(sql, (platform.id,))
+    found = (await platform.look("check"))["violations"]
+    assert any(expected in violation for violation in found), found
