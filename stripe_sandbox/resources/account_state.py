@@ -98,9 +98,10 @@ def refresh(unit: Unit, account: Stored, **changes: Any) -> None:
     statuses = dict(account.body["capabilities"])
     previous = unit.change(account, **changes)
     previous = {**unit.change(account, **_derived(there, account)), **previous}
-    for name, status in account.body["capabilities"].items():
-        if statuses.get(name) != status:
-            publish(there, "capability.updated", capability(account, name), {"status": statuses.get(name)})
+    for name in sorted({**statuses, **account.body["capabilities"]}):
+        before, now = (each.get(name, "unrequested") for each in (statuses, account.body["capabilities"]))
+        if before != now:
+            publish(there, "capability.updated", capability(account, name), {"status": before})
     if previous:
         publish(there, "account.updated", account.body, previous)
 

@@ -11,7 +11,9 @@ async def test_health_needs_no_key(platform: Platform) -> None:
     assert (await platform.http.get("/_sandbox/health", headers={"Authorization": ""})).json() == {"status": "ok"}
 
 
-@pytest.mark.parametrize("path", ["clock", "settings", "faults", "event_faults", "requests", "deliveries", "check"])
+@pytest.mark.parametrize(
+    "path", ["clock", "settings", "faults", "event_faults", "payout_faults", "requests", "deliveries", "check"]
+)
 async def test_everything_else_does(platform: Platform, path: str) -> None:
     assert (await platform.http.get(f"/_sandbox/{path}", headers={"Authorization": ""})).status_code == 401
 
@@ -41,6 +43,8 @@ async def test_another_api_version_is_refused(platform: Platform) -> None:
         {"delivery_delay_ms": "soon"},
         {"seed": True},
         {"settlement_currency": "xyz"},
+        {"payout_hold": "yes"},
+        {"payout_arrival_delay_ms": -1},
     ],
 )
 async def test_a_wrong_setting_is_refused(platform: Platform, change: dict[str, Any]) -> None:

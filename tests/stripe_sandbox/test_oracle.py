@@ -77,7 +77,12 @@ async def test_every_kind_of_answer_was_seen_to_be_right(platform: Platform) -> 
     customer = (await platform.v1.customers.create_async({"shipping": {"name": "A", "address": {"city": "B"}}})).id
     await platform.v1.payment_methods.attach_async("pm_card_visa", {"customer": customer})
     await platform.pay(customer=customer, capture_method="automatic")
-    for path in ("customers", "payment_intents", "charges", "balance_transactions", "events", "webhook_endpoints"):
+    account = (await platform.account()).id
+    await platform.fund(1000)
+    await platform.v1.transfers.create_async({"amount": 100, "currency": "usd", "destination": account})
+    await platform.v1.payouts.create_async({"amount": 100, "currency": "usd"})
+    kinds = "accounts balance_transactions charges customers events payment_intents payouts transfers webhook_endpoints"
+    for path in kinds.split():
         page = json.loads((await platform.http.get(f"/v1/{path}")).content)
         assert page["object"] == "list"
         assert page["url"] == f"/v1/{path}"
