@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import jwt
 import sqlalchemy as sa
@@ -56,6 +56,16 @@ class Caller:
             raise NotFound(f"There is no such {what}.")
         return row
 
+    def acts_for(self, user_id: str | None) -> str:
+        """Whose what is asked for is to be: one's own, or that of whom a service names. Raises `InvalidField`."""
+        if self.role is Role.SERVICE:
+            if user_id is None:
+                raise InvalidField("user_id", "A service must say whose it is.", remedy="Add the field user_id.")
+            return user_id
+        if user_id not in (None, self.id):
+            raise InvalidField("user_id", "Only a service may name a user.", remedy="Leave user_id out.")
+        return self.id
+
     def whose(self, user_id: str | None) -> str | None:
         """Whose things to list, if `user_id` is asked for; None for everybody's. Raises `InvalidField`."""
         if self.sees_all:
@@ -95,13 +105,16 @@ def is_user_id(text: str) -> bool:
     return 1 <= len(text) <= 255 and text.isprintable()
 
 
-def _user_id(text: str | None) -> str | None:
-    if text is not None and not is_user_id(text):
+def _user_id(text: str) -> str:
+    if not is_user_id(text):
         raise ValueError("a user's id is 1 to 255 printable characters")
     return text
 
 
-AnyUserId = Annotated[str | None, AfterValidator(_user_id)]
+UserId = Annotated[str, AfterValidator(_user_id)]
+"""A field that names a user."""
+
+AnyUserId = UserId | None
 """A field or query parameter that names a user, or nobody."""
 
 
@@ -124,11 +137,28 @@ AnyCaller = Annotated[Caller, Depends(_caller)]
 """Any authenticated caller."""
 
 
-async def _payer(caller: AnyCaller) -> Caller:
-    if caller.role not in (Role.CUSTOMER, Role.SERVICE):
-        raise Forbidden(f"A caller of role {caller.role} cannot deposit.")
-    return caller
+def _only(verb: str, *roles: Role) -> Any:
+    """The caller, if of one of `roles`; to be told by `verb` otherwise what they cannot do."""
+
+    async def allowed(caller: AnyCaller) -> Caller:
+        if caller.role not in roles:
+            raise Forbidden(f"A caller of role {caller.role} cannot {verb}.")
+        return caller
+
+    return Depends(allowed)
 
 
-Payer = Annotated[Caller, Depends(_payer)]
+Payer = Annotated[Caller, _only("deposit", Role.CUSTOMER, Role.SERVICE)]
 """A customer, or a service that acts for one."""
+
+Earner = Annotated[Caller, _only("withdraw", Role.CONTRACTOR, Role.SERVICE)]
+"""A contractor, or a service that acts for one."""
+
+AccountOwner = Annotated[Caller, _only("act for a connected account", Role.CONTRACTOR, Role.SERVICE)]
+"""The same, where it is about their account at Stripe."""
+
+Marketplace = Annotated[Caller, _only("move money between wallets", Role.SERVICE)]
+"""The marketplace's own backend."""
+
+Operator = Annotated[Caller, _only("act as an operator", Role.ADMIN)]
+"""An admin."""

@@ -1,27 +1,29 @@
 """What the API answers with. Amounts are minor units, times RFC 3339."""
 
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, Field
 
+from domain.connected_accounts import ConnectedAccount as Account
 from domain.operations import OperationKind
+from domain.statuses import LIFECYCLES, ConnectedAccountStatus, WithdrawalStatus
 
 MinorUnits = Annotated[int, Field(description="Minor units of `currency`: 20000 is 200.00 USD, or 20,000 JPY.")]
 
-_DEPOSIT = "dep_06jk0zf9q8swdt7y4p3vm1b2qr"
-_WALLET = "wal_06jk0zf9q7c3n5x8v2t4k6m0bd"
-_INTENT = "pi_3SV0aK2eZvKYlo2C1gF2h3J4"
-_BOOKED = "txn_3SV0aK2eZvKYlo2C1a5b6c7d"
+DEPOSIT = "dep_06jk0zf9q8swdt7y4p3vm1b2qr"
+WALLET = "wal_06jk0zf9q7c3n5x8v2t4k6m0bd"
+INTENT = "pi_3SV0aK2eZvKYlo2C1gF2h3J4"
+_ACCOUNT = "acct_1SV0aKPq8r7s6T5u"
 _LTX = "ltx_06jk0zfb1r5e9w3m7k2q8t4v6x"
 
-_OPERATION: dict[str, Any] = {
-    "id": _DEPOSIT,
+OPERATION: dict[str, Any] = {
+    "id": DEPOSIT,
     "kind": "deposit",
     "status": "succeeded",
     "user_id": "alice",
-    "wallet_id": _WALLET,
+    "wallet_id": WALLET,
     "amount": 20000,
     "currency": "usd",
     "needs_attention": False,
@@ -31,9 +33,38 @@ _OPERATION: dict[str, Any] = {
     "closed_at": "2026-11-21T10:00:03Z",
 }
 
+_ONBOARDING: dict[str, Any] = OPERATION | {
+    "id": "acc_06jk0zf5v8x1z4b7d0f3h6k9m2",
+    "kind": "connected_account",
+    "status": "onboarding",
+    "user_id": "carl",
+    "wallet_id": None,
+    "amount": None,
+    "currency": None,
+    "closed_at": None,
+    "stripe_account": _ACCOUNT,
+    "able": {"receive_transfers": False, "pay_out": False},
+    "manual_payouts": True,
+    "due": ["external_account", "individual.dob.day"],
+    "due_by": None,
+    "disabled_reason": "requirements.past_due",
+    "deauthorized": False,
+}
 
-def _shown(*examples: dict[str, Any], closed: bool = False) -> ConfigDict:
+_LINK = {
+    "url": "https://connect.stripe.com/setup/e/acct_1SV0aKPq8r7s6T5u/XyZ0123456789",
+    "expires_at": "2026-11-21T10:05:00Z",
+}
+
+
+def shown(*examples: dict[str, Any], closed: bool = False) -> ConfigDict:
+    """A model's examples. `closed`: it is a form, and takes no other fields."""
     return ConfigDict(json_schema_extra={"examples": list(examples)}, extra="forbid" if closed else "ignore")
+
+
+_STATUSES = " ".join(
+    f"Of a {kind.replace('_', ' ')}: {', '.join(LIFECYCLES[kind].statuses)}." for kind in OperationKind
+)
 
 
 class Failed(BaseModel):
@@ -41,23 +72,23 @@ class Failed(BaseModel):
 
     code: str = Field(description="As in a problem's `type`.")
     detail: str
-    decline_code: str | None = Field(default=None, description="The card network's reason.")
+    decline_code: str | None = Field(
+        default=None, description="The reason of the card's network, or of the payee's bank."
+    )
 
 
 class Operation(BaseModel):
     """One request to move money or change a payment relationship."""
 
-    model_config = _shown(_OPERATION)
+    model_config = shown(OPERATION)
 
     id: str = Field(description="Also the id of its workflow in the Temporal UI.")
     kind: OperationKind
-    status: str = Field(
-        description="Of a deposit: requested, awaiting_payment, processing, succeeded, failed, canceled or expired."
-    )
+    status: str = Field(description=_STATUSES)
     user_id: str
-    wallet_id: str
-    amount: MinorUnits
-    currency: str = Field(description="Lower-case ISO 4217 code.")
+    wallet_id: str | None = Field(description="Null for a connected account, which moves no money of its own.")
+    amount: int | None = Field(description="Minor units of `currency`.")
+    currency: str | None = Field(description="Lower-case ISO 4217 code.")
     needs_attention: bool = Field(description="It waits for an operator, or could use one.")
     failure: Failed | None = Field(description="Why it failed, if it did.")
     created_at: datetime
@@ -65,17 +96,25 @@ class Operation(BaseModel):
     closed_at: datetime | None = Field(description="When its saga ended; a terminal status can be relied on before.")
 
 
-class Deposit(Operation):
+class MoneyOperation(Operation):
+    """One that moves money out of a wallet or into one."""
+
+    wallet_id: str
+    amount: MinorUnits
+    currency: str = Field(description="Lower-case ISO 4217 code.")
+
+
+class Deposit(MoneyOperation):
     """Money from a card into a wallet."""
 
-    model_config = _shown(
-        _OPERATION
+    model_config = shown(
+        OPERATION
         | {
             "status": "awaiting_payment",
             "updated_at": "2026-11-21T10:00:01Z",
             "closed_at": None,
-            "payment_intent": _INTENT,
-            "client_secret": f"{_INTENT}_secret_XyZ0123456789abcdefghijkl",
+            "payment_intent": INTENT,
+            "client_secret": f"{INTENT}_secret_XyZ0123456789abcdefghijkl",
         }
     )
 
@@ -87,161 +126,98 @@ class Deposit(Operation):
     )
 
 
-class StripeCall(BaseModel):
-    """One write to Stripe: the intent, and its outcome."""
-
-    step: str
-    generation: int = Field(description="Which intent of the step, from 1. A retry keeps it.")
-    write: str = Field(description="What was asked of Stripe.")
-    idempotency_key: str = Field(description="The key that Stripe was sent.")
-    attempts: int
-    outcome: str | None = Field(description="done, refused, absent (never happened), or null while it is not known.")
-    stripe_id: str | None
-    result: dict[str, Any] | None
-    first_sent_at: datetime
-    last_sent_at: datetime
+_NEVER_ARRIVES = (
+    WithdrawalStatus.FAILED,
+    WithdrawalStatus.CANCELED,
+    WithdrawalStatus.REVERSING,
+    WithdrawalStatus.REVERSED,
+)
 
 
-class Entry(BaseModel):
-    """One signed amount on one account."""
+class Withdrawal(MoneyOperation):
+    """Money from a contractor's wallet to their bank."""
 
-    account: str
-    owner: str = Field(description="The wallet or user; empty for the platform's own accounts.")
-    amount: int = Field(description="Minor units of `currency`: credits positive, debits negative.")
-    currency: str
-    balance_transaction: str | None = Field(description="Stripe's balance transaction that it explains.")
-
-
-class LedgerTransaction(BaseModel):
-    """A balanced set of entries."""
-
-    id: str
-    step: str
-    generation: int
-    reverses: str | None = Field(description="The ledger transaction that this one takes back.")
-    posted_at: datetime
-    entries: list[Entry]
-
-
-class Step(BaseModel):
-    """One named act of the saga, as far as it is recorded."""
-
-    step: str
-    generation: int
-    act: Literal["stripe_call", "ledger"]
-    outcome: str | None
-    at: datetime
-
-
-class StripeEvent(BaseModel):
-    """An event of Stripe's that concerns the operation, and what became of it."""
-
-    id: str
-    type: str
-    state: str = Field(description="received, processed, ignored or quarantined.")
-    reason: str | None = Field(description="Why it was set aside, if it was.")
-    received_at: datetime
-    settled_at: datetime | None
-
-
-class DomainEvent(BaseModel):
-    """What became true, for the marketplace."""
-
-    id: str
-    type: str
-    data: dict[str, Any] = Field(description="Ids, and amounts in minor units.")
-    created_at: datetime
-
-
-class OperationDetail(Operation):
-    """An operation with everything that is recorded of it."""
-
-    model_config = _shown(
-        _OPERATION
+    model_config = shown(
+        OPERATION
         | {
-            "details": {"payment_intent": _INTENT, "balance_transaction": _BOOKED},
-            "attention": None,
-            "retries": 0,
-            "last_retry_at": None,
-            "steps": [
-                {
-                    "step": "create_payment_intent",
-                    "generation": 1,
-                    "act": "stripe_call",
-                    "outcome": "done",
-                    "at": "2026-11-21T10:00:01Z",
-                },
-                {"step": "credit", "generation": 1, "act": "ledger", "outcome": "done", "at": "2026-11-21T10:00:02Z"},
-            ],
-            "calls": [
-                {
-                    "step": "create_payment_intent",
-                    "generation": 1,
-                    "write": "payment_intents.create",
-                    "idempotency_key": f"paysaga:{_DEPOSIT}:create_payment_intent:1",
-                    "attempts": 1,
-                    "outcome": "done",
-                    "stripe_id": _INTENT,
-                    "result": {"id": _INTENT, "status": "succeeded", "amount_received": 20000, "currency": "usd"},
-                    "first_sent_at": "2026-11-21T10:00:01Z",
-                    "last_sent_at": "2026-11-21T10:00:01Z",
-                }
-            ],
-            "postings": [
-                {
-                    "id": _LTX,
-                    "step": "credit",
-                    "generation": 1,
-                    "reverses": None,
-                    "posted_at": "2026-11-21T10:00:02Z",
-                    "entries": [
-                        {
-                            "account": "stripe_balance",
-                            "owner": "",
-                            "amount": -20000,
-                            "currency": "usd",
-                            "balance_transaction": _BOOKED,
-                        },
-                        {
-                            "account": "wallet_available",
-                            "owner": _WALLET,
-                            "amount": 20000,
-                            "currency": "usd",
-                            "balance_transaction": None,
-                        },
-                    ],
-                }
-            ],
-            "stripe_events": [
-                {
-                    "id": "evt_3SV0aK2eZvKYlo2C1q9w8e7r",
-                    "type": "payment_intent.succeeded",
-                    "state": "processed",
-                    "reason": None,
-                    "received_at": "2026-11-21T10:00:02Z",
-                    "settled_at": "2026-11-21T10:00:02Z",
-                }
-            ],
-            "events": [
-                {
-                    "id": "evt_06jk0zfb2t7y9w3m5k1q8r4v6x",
-                    "type": "deposit.succeeded",
-                    "data": {"wallet_id": _WALLET, "amount": 20000, "currency": "usd"},
-                    "created_at": "2026-11-21T10:00:02Z",
-                }
-            ],
+            "id": "wd_06jk0zg9q8swdt7y4p3vm1b2qr",
+            "kind": "withdrawal",
+            "status": "paying_out",
+            "user_id": "carl",
+            "amount": 8000,
+            "closed_at": None,
+            "transfer": "tr_3SV0aK2eZvKYlo2C1t6u7v8w",
+            "payout": "po_1SV0aM2eZvKYlo2Cp9q8r7s6",
+            "stripe_account": _ACCOUNT,
+            "estimated_arrival": "2026-11-24",
         }
     )
 
-    details: dict[str, Any] = Field(description="What its saga has learned: Stripe's ids.")
-    attention: Failed | None = Field(description="What it waits for, if it needs attention or was put off.")
-    retries: int = Field(description="How often its saga has put off a step.")
-    last_retry_at: datetime | None
-    steps: list[Step] = Field(description="Calls and postings in the order of their times.")
-    calls: list[StripeCall]
-    postings: list[LedgerTransaction]
-    stripe_events: list[StripeEvent]
-    events: list[DomainEvent]
+    transfer: str | None = Field(default=None, description="Stripe's id of the transfer to the connected account.")
+    payout: str | None = Field(default=None, description="Stripe's id of the payout from there to the bank.")
+    stripe_account: str | None = Field(default=None, description="Stripe's id of the connected account.")
+    estimated_arrival: date | None = Field(
+        description="When the bank should have it: our guess until Stripe has said so. Null if it will have nothing."
+    )
+
+
+class WalletTransfer(MoneyOperation):
+    """Money from one wallet to another. `user_id` and `wallet_id` are the giver's."""
+
+    model_config = shown(
+        OPERATION
+        | {
+            "id": "wtr_06jk0zg2m5c8e1r4t7w0y3b6d9",
+            "kind": "wallet_transfer",
+            "to_user_id": "carl",
+            "to_wallet_id": "wal_06jk0zg2k3a6d9f2h5j8m1p4r7",
+            "reference": "job 4711",
+        }
+    )
+
+    to_user_id: str
+    to_wallet_id: str
+    reference: str | None
+
+
+class Able(BaseModel):
+    """What Stripe lets an account do now."""
+
+    receive_transfers: bool
+    pay_out: bool
+
+
+class Link(BaseModel):
+    """A page of Stripe's for the account's owner alone: whoever opens it acts as them, so it is to be kept nowhere."""
+
+    model_config = shown(_LINK)
+
+    url: str = Field(description="Where to send the owner. It works once, or for minutes.")
+    expires_at: datetime | None = Field(description="Null if Stripe does not say.")
+
+
+class ConnectedAccount(Operation):
+    """A contractor's account at Stripe."""
+
+    model_config = shown(_ONBOARDING)
+
+    stripe_account: str | None = Field(description="Stripe's id; null until Stripe has made it.")
+    able: Able
+    manual_payouts: bool = Field(description="Whether it pays out only when we say so: else nothing is withdrawn.")
+    due: list[str] = Field(description="What Stripe asks of its owner, by Stripe's names, past due first.")
+    due_by: datetime | None = Field(description="By when, before Stripe restricts the account.")
+    disabled_reason: str | None = Field(description="Why Stripe has restricted it, by Stripe's names.")
+    deauthorized: bool = Field(description="Whether it is cut off from us, for good.")
+
+
+class OnboardingAccount(ConnectedAccount):
+    """A contractor's account at Stripe, and the way on for its owner."""
+
+    model_config = shown(_ONBOARDING | {"onboarding": _LINK})
+
+    onboarding: Link | None = Field(
+        description="Made anew for each answer; null while Stripe cannot be asked: POST /v1/connect/account/link then."
+    )
 
 
 class Totals(BaseModel):
@@ -255,9 +231,9 @@ class Totals(BaseModel):
 class Wallet(BaseModel):
     """A user's money in one currency."""
 
-    model_config = _shown(
+    model_config = shown(
         {
-            "id": _WALLET,
+            "id": WALLET,
             "user_id": "alice",
             "currency": "usd",
             "available": 20000,
@@ -283,13 +259,13 @@ class Wallet(BaseModel):
 class WalletEntry(BaseModel):
     """One line of a wallet's statement."""
 
-    model_config = _shown(
+    model_config = shown(
         {
             "id": 4711,
             "account": "wallet_available",
             "amount": 20000,
             "currency": "usd",
-            "operation_id": _DEPOSIT,
+            "operation_id": DEPOSIT,
             "step": "credit",
             "ledger_transaction": _LTX,
             "posted_at": "2026-11-21T10:00:02Z",
@@ -309,7 +285,7 @@ class WalletEntry(BaseModel):
 class Profile(BaseModel):
     """Who a user is to the payment service. Sent to Stripe with their customer, and nowhere else."""
 
-    model_config = _shown(
+    model_config = shown(
         {
             "email": "alice@example.com",
             "name": "Alice Example",
@@ -338,3 +314,37 @@ def deposit_of(row: sa.RowMapping, *, client_secret: str | None = None) -> Depos
     """A deposit's row as the API shows it."""
     more = {"payment_intent": row["details"].get("payment_intent"), "client_secret": client_secret}
     return Deposit.model_validate(dict(row) | more)
+
+
+def withdrawal_of(row: sa.RowMapping, *, payout_days: int) -> Withdrawal:
+    """A withdrawal's row as the API shows it. `payout_days`: how long a payout is thought to take."""
+    said = row["details"]
+    arrival = said.get("estimated_arrival", arrival_after(row["created_at"], payout_days))
+    more = {name: said.get(name) for name in ("transfer", "payout", "stripe_account")}
+    more["estimated_arrival"] = None if row["status"] in _NEVER_ARRIVES else arrival
+    return Withdrawal.model_validate(dict(row) | more)
+
+
+def arrival_after(begun: datetime, payout_days: int) -> date:
+    """When the bank should have what began to be withdrawn then."""
+    return (begun + timedelta(days=payout_days)).date()
+
+
+def wallet_transfer_of(row: sa.RowMapping) -> WalletTransfer:
+    """A wallet-to-wallet transfer's row as the API shows it."""
+    return WalletTransfer.model_validate(dict(row) | row["request"])
+
+
+def connected_account_of(row: sa.RowMapping, account: Account | None) -> ConnectedAccount:
+    """A connected account's row as the API shows it; `account` is what Stripe has said of it, if it has."""
+    account = account or Account(id="")
+    return ConnectedAccount(
+        **operation_of(row).model_dump(),
+        stripe_account=account.id or row["details"].get("stripe_account"),
+        able=Able(receive_transfers=account.transfers_active, pay_out=account.payouts_enabled),
+        manual_payouts=account.manual_payouts,
+        due=list(account.due),
+        due_by=account.due_by,
+        disabled_reason=account.disabled_reason,
+        deauthorized=account.deauthorized or row["status"] == ConnectedAccountStatus.DEAUTHORIZED,
+    )

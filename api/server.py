@@ -8,6 +8,7 @@ from temporalio.client import Client
 from activities import logs
 from activities.dispatch import SagaDispatcher
 from activities.stripe_client import open_client
+from activities.stripe_links import StripeLinks
 from activities.stripe_reads import StripeReads
 from activities.temporal_client import connect
 from activities.verbs import Verbs
@@ -15,7 +16,18 @@ from api import problems
 from api.edge import LastResort, NeverCached
 from api.limits import BodyLimit
 from api.openapi import DescribedAPI
-from api.routes import deposits, health, me, operations, wallets, webhooks
+from api.routes import (
+    admin,
+    connected_accounts,
+    deposits,
+    health,
+    me,
+    operations,
+    wallet_transfers,
+    wallets,
+    webhooks,
+    withdrawals,
+)
 from api.services import Services
 from db.engine import Database, open_database
 from domain.settings import Settings
@@ -25,9 +37,15 @@ DESCRIPTION = """Wallets, escrow and payouts for marketplaces.
 - **Money** is a whole number of minor units with a lower-case ISO 4217 code: `20000` `usd` is 200.00 USD, `20000` `jpy`
   is 20,000 JPY. Never a fraction, never a string.
 - **Who asks** is a JWT: `Authorization: Bearer …`. What belongs to others does not exist (404).
-- **Repeating is safe.** Every `POST` takes an `Idempotency-Key`. The same key and body always mean the same operation,
-  answered with `Idempotent-Replayed: true`: 201 the first time, 200 when replayed, 202 while Stripe has not answered;
-  a refusal replays its problem. The same key with another request is refused.
+- **Repeating is safe.** Every `POST` that makes or changes something takes an `Idempotency-Key`. The same key and body
+  always mean the same operation, answered with `Idempotent-Replayed: true`: 201 the first time, 200 when replayed, 202
+  while Stripe has not answered; a refusal replays its problem. The same key with another request is refused. Three
+  POSTs change nothing and take no key: the preview of a withdrawal, and the links to Stripe's pages.
+- **Getting paid.** A contractor has a connected account at Stripe: `POST /v1/connect/account`, and Stripe's own form
+  behind the link that it answers. `GET /v1/connect/account` says what the account may do and what is still due. Then
+  `POST /v1/withdrawals` pays out to the bank; `POST /v1/withdrawals/preview` says beforehand what would be refused.
+  What the bank sends back, even days after `paid`, is in the wallet again as `reversed`.
+- **Operators** freeze and deactivate wallets, and help sagas that are stuck, under `/v1/admin`: always with a reason.
 - **Errors** are problems (RFC 9457). `type` is stable, `remedy` says what to do. An error of form writes nothing; a
   refusal by the state of things leaves a `failed` operation, which the problem names. After a 503 send the same request
   with the same key again.
@@ -48,12 +66,23 @@ def create_app(settings: Settings, database: Database, temporal: Client, stripe:
         dispatcher=dispatcher,
         verbs=Verbs(database, dispatcher),
         stripe=StripeReads(stripe),
+        links=StripeLinks(stripe),
     )
     problems.install(app)
     for middleware in (BodyLimit, LastResort, NeverCached):  # From the inside out.
         app.add_middleware(middleware)
     v1 = APIRouter(prefix="/v1")
-    for module in (deposits, me, wallets, operations, webhooks):
+    for module in (
+        deposits,
+        withdrawals,
+        connected_accounts,
+        wallet_transfers,
+        me,
+        wallets,
+        operations,
+        admin,
+        webhooks,
+    ):
         v1.include_router(module.router)
     app.include_router(v1)
     app.include_router(health.router)

@@ -7,6 +7,7 @@ from fastapi import Depends, Request
 from temporalio.client import Client
 
 from activities.dispatch import SagaDispatcher
+from activities.stripe_links import StripeLinks
 from activities.stripe_reads import StripeReads
 from activities.verbs import Verbs
 from db.engine import Database
@@ -23,6 +24,7 @@ class Services:
     dispatcher: SagaDispatcher
     verbs: Verbs
     stripe: StripeReads
+    links: StripeLinks
 
 
 def services(request: Request) -> Services:

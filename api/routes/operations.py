@@ -5,9 +5,10 @@ from typing import Annotated, Any
 import sqlalchemy as sa
 from fastapi import APIRouter, Query
 
-from api import pages, problems
-from api.auth import AnyCaller, AnyUserId
-from api.models import Entry, LedgerTransaction, Operation, OperationDetail, Step, operation_of
+from api import operating, pages, problems
+from api.auth import AnyCaller
+from api.detail import Entry, LedgerTransaction, OperationDetail, Step
+from api.models import Operation, operation_of
 from api.requests import ClientRoute
 from api.services import Held
 from db import inbox, ledger, operations, outbox, stripe_calls
@@ -30,23 +31,10 @@ async def list_operations(
     limit: pages.Limit = 20,
     cursor: pages.Cursor = None,
     kind: Annotated[OperationKind | None, Query(description="Only of this kind.")] = None,
-    user_id: Annotated[AnyUserId, Query(description="For admins and services: whose.")] = None,
+    user_id: operating.OfUser = None,
 ) -> pages.Page[Operation]:
     """Operations, newest first: one's own, or for admins and services everybody's."""
-    owner, before = caller.whose(user_id), pages.decode(cursor, str)
-    async with held.database.transaction() as connection:
-        rows = await operations.page(
-            connection,
-            user_id=owner,
-            kind=kind,
-            limit=limit + 1,
-            before_id=str(before[0]) if before else None,
-        )
-    shown = rows[:limit]
-    return pages.Page(
-        data=[operation_of(row) for row in shown],
-        next_cursor=pages.encode([shown[-1]["id"]]) if len(rows) > limit else None,
-    )
+    return await operating.listed(held, caller, operation_of, kind=kind, user_id=user_id, limit=limit, cursor=cursor)
 
 
 @router.get(
@@ -68,12 +56,17 @@ async def read_operation(operation_id: str, caller: AnyCaller, held: Held) -> Op
         dict(row)
         | {
             "steps": _steps(calls, transactions),
-            "calls": [dict(call) for call in calls],
+            "calls": [dict(call) | {"outcome": _outcome(call)} for call in calls],
             "postings": [_posting(transaction) for transaction in transactions],
             "stripe_events": [dict(event) for event in received],
             "events": [dict(event) for event in published],
         }
     )
+
+
+def _outcome(call: sa.RowMapping) -> str | None:
+    """A generation that is closed was never sent, and keeps every later one from being sent."""
+    return "closed" if call["closed_at"] is not None else call["outcome"]
 
 
 def _steps(calls: list[sa.RowMapping], transactions: list[dict[str, Any]]) -> list[Step]:
@@ -82,7 +75,7 @@ def _steps(calls: list[sa.RowMapping], transactions: list[dict[str, Any]]) -> li
             step=call["step"],
             generation=call["generation"],
             act="stripe_call",
-            outcome=call["outcome"],
+            outcome=_outcome(call),
             at=call["first_sent_at"],
         )
         for call in calls

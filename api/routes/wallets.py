@@ -1,13 +1,11 @@
 """Wallets: what a user holds, and how it came about."""
 
-from typing import Annotated
-
 import sqlalchemy as sa
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api import pages, problems
-from api.auth import AnyCaller, AnyUserId, Caller
+from api import operating, pages, problems
+from api.auth import AnyCaller, Caller
 from api.models import Totals, Wallet, WalletEntry
 from api.requests import ClientRoute
 from api.services import Held
@@ -27,14 +25,14 @@ router = APIRouter(prefix="/wallets", tags=["wallets"], route_class=ClientRoute)
 async def list_wallets(
     caller: AnyCaller,
     held: Held,
-    user_id: Annotated[AnyUserId, Query(description="For admins and services: whose.")] = None,
+    user_id: operating.OfUser = None,
 ) -> list[Wallet]:
     """One's own wallets, one per currency; admins and services say whose."""
     owner = caller.whose(user_id)
     if owner is None:
         raise errors.InvalidField("user_id", "Say whose wallets to list.", remedy="Add ?user_id=… to the URL.")
     async with held.database.transaction() as connection:
-        return [await _shown(connection, row) for row in await users.wallets_of(connection, owner)]
+        return [await shown_wallet(connection, row) for row in await users.wallets_of(connection, owner)]
 
 
 @router.get(
@@ -47,7 +45,7 @@ async def list_wallets(
 async def read_wallet(wallet_id: str, caller: AnyCaller, held: Held) -> Wallet:
     """What a wallet holds and what went through it."""
     async with held.database.transaction() as connection:
-        return await _shown(connection, await _owned(connection, caller, wallet_id))
+        return await shown_wallet(connection, await _owned(connection, caller, wallet_id))
 
 
 @router.get(
@@ -89,7 +87,8 @@ async def _owned(connection: AsyncConnection, caller: Caller, wallet_id: str) ->
     return caller.owned(await users.wallet(connection, wallet_id), "wallet")
 
 
-async def _shown(connection: AsyncConnection, row: sa.RowMapping) -> Wallet:
+async def shown_wallet(connection: AsyncConnection, row: sa.RowMapping) -> Wallet:
+    """A wallet's row with what it holds."""
     figures = await ledger.wallet_figures(connection, row["id"])
     return Wallet(
         id=row["id"],
