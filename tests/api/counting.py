@@ -23,8 +23,11 @@ async def rows(world: World) -> dict[str, int]:
 
 
 async def quiet(world: World) -> None:
-    """Wait until no saga of an earlier test is at work: all have ended, or wait for their customers."""
-    busy = "SELECT FROM operations WHERE closed_at IS NULL AND status <> 'awaiting_payment'"
+    """Wait until no saga of an earlier test is at work: all have ended, or only wait and watch."""
+    busy = """
+        SELECT FROM operations WHERE closed_at IS NULL AND kind <> 'connected_account'
+        AND status NOT IN ('awaiting_payment', 'awaiting_funds', 'paid')
+    """
 
     async def none_is_busy() -> bool:
         return not await world.sql(busy)
