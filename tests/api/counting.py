@@ -36,10 +36,10 @@ async def quiet(world: World) -> None:
 
 
 @asynccontextmanager
-async def nothing_written(world: World) -> AsyncIterator[None]:
-    """No table gains or loses a row while the block runs, and Stripe is asked for nothing."""
+async def nothing_written(world: World, *, asking: int = 0) -> AsyncIterator[None]:
+    """No table gains or loses a row while the block runs, and Stripe is sent nothing, or `asking` requests."""
     await quiet(world)
     before, asked = await rows(world), len(await world.sandbox.requests("*"))
     yield
     assert await rows(world) == before
-    assert len(await world.sandbox.requests("*")) == asked
+    assert len(await world.sandbox.requests("*")) == asked + asking

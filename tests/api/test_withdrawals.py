@@ -152,8 +152,8 @@ async def test_bad_form(world: World) -> None:
             for amount in AMOUNTS:
                 content = b'{"amount":%s,"currency":"usd"}' % amount.encode()
                 names(await _post(world, path, content), "amount")
-            for amount in (b"999", b"1000001"):
-                found = names(await _post(world, path, b'{"amount":%s,"currency":"usd"}' % amount), "amount")
+            for outside in (b"999", b"1000001"):
+                found = names(await _post(world, path, b'{"amount":%s,"currency":"usd"}' % outside), "amount")
                 assert found["remedy"] == "Withdraw at least 10.00 USD and at most 10000.00 USD."
             found = names(await _post(world, path, b'{"amount":30005,"currency":"kwd"}'), "amount")
             assert "30.000 KWD or 30.010 KWD" in found["remedy"]
