@@ -7,8 +7,11 @@ On a busy system the three are never read at the same moment, so the order is wh
 - Stripe before Postgres. A movement is at Stripe first and in the ledger later, so one that was noted, and is not
   explained in the younger snapshot although it had its five minutes, is unexplained. The other way round a link may be
   to a movement made since: such links are held against what Stripe has added meanwhile.
-- Stripe's balance is read after its movements were listed. If they differ, it must be what some number of the movements
-  added since make of their sum.
+- A balance is read after its movements were listed. If they differ, it must be what some number of the movements added
+  since make of their sum.
+- Each Stripe account is read at a moment of its own, the platform's and every connected one; an account that is younger
+  than all that is read when a link names it. One that has been cut off from us cannot be read any more: nothing is said
+  of it, but that.
 - Temporal before Postgres, and then each suspect once more, in the opposite order: an operation that was accepted after
   the list has its workflow by now, and a saga that ended closed its operation before its workflow. So what then has no
   open workflow, and after that is still open in Postgres, has been left.
@@ -16,9 +19,9 @@ On a busy system the three are never read at the same moment, so the order is wh
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterable, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeVar
 
@@ -27,20 +30,25 @@ from pydantic import BaseModel, ConfigDict, computed_field
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.stripe_reads import StripeReads
+from activities.stripe_reads import PLATFORM, StripeReads, is_cut_off
 from db.audit import SHOWN, UNREADABLE, BalanceTransaction, Books, Examined, Solvency, Violation, open_books
 from db.engine import WrongDeployment
 from db.invariants import Invariant
-from domain.operations import OperationKind
+from domain.operations import OperationKind, followup_id
 from domain.settings import Settings
 
 Row = TypeVar("Row")
+Item = TypeVar("Item")
 
 BATCH = 1_000
 """Rows that are noted at a time."""
 
-AT_ONCE = 20
+WORKFLOWS_AT_ONCE = 20
 """Workflows that Temporal is asked about at a time."""
+
+ACCOUNTS_AT_ONCE = 4
+"""Stripe accounts that are read at a time. An answer of Stripe takes about a fifth of a second, and in test mode it
+allows 25 requests a second."""
 
 
 class CannotAudit(Exception):
@@ -59,6 +67,8 @@ class Report(BaseModel):
     violations: tuple[Violation, ...]
     """The first hundred of each invariant."""
     solvency: tuple[Solvency, ...]
+    unreadable_accounts: int = 0
+    """Connected accounts that have been cut off from us: what they hold was held against nothing."""
 
     @computed_field  # type: ignore[prop-decorator]  # mypy knows properties only undecorated.
     @property
@@ -68,12 +78,20 @@ class Report(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class _AtStripe:
-    """What is kept of Stripe in memory while the rest is noted."""
+class _Noted:
+    """What is kept of a Stripe account in memory while the rest is noted."""
 
     newest: str | None
     """The newest balance transaction that was noted."""
     balance: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _AtStripe:
+    """Every Stripe account, as it could be read or not."""
+
+    noted: dict[str, _Noted] = field(default_factory=dict)
+    unreadable: set[str] = field(default_factory=set)
 
 
 class Audit:
@@ -87,7 +105,8 @@ class Audit:
     async def run(self) -> Report:
         """Judge every invariant. Raises `CannotAudit`.
 
-        It reads all of Stripe's balance transactions, PaymentIntents and customers, a hundred a request.
+        It reads all balance transactions, of the platform and of each connected account, and all PaymentIntents,
+        customers and accounts, a hundred a request.
         """
         with self._reaching():
             url = self._settings.database_url.get_secret_value()
@@ -95,64 +114,101 @@ class Audit:
                 at_stripe = await self._note_stripe(books)
                 await self._note_temporal(books)
                 examined = await books.examine()
-                differing = await self._differing_from_stripe(examined, at_stripe)
+                differing = await self._differing_from_stripe(books, examined, at_stripe)
                 abandoned = await self._abandoned(books, examined.without_noted_workflow)
-        return _report(examined, [*differing, *abandoned])
+        return _report(examined, [*differing, *abandoned], unreadable_accounts=len(at_stripe.unreadable))
 
     # ── Notes ──
 
     async def _note_stripe(self, books: Books) -> _AtStripe:
-        newest = None
-        async for transactions in _batches(self._stripe.balance_transactions()):
-            newest = newest or transactions[0].id
-            await books.note_balance_transactions(transactions)
-        balance = await self._stripe.balance()
-        async for objects in _batches(self._stripe.live_objects()):
+        at_stripe = _AtStripe()
+
+        async def note(account: str) -> None:
+            noted = await self._note_account(books, account)
+            if noted is None:
+                at_stripe.unreadable.add(account)
+            else:
+                at_stripe.noted[account] = noted
+
+        accounts = await books.connected_accounts()
+        await _each([PLATFORM, *accounts], note, at_once=ACCOUNTS_AT_ONCE)
+        async for objects in _batches(self._stripe.live_objects(with_accounts=bool(accounts))):
             await books.note_live_objects(objects)
-        return _AtStripe(newest, balance)
+        return at_stripe
+
+    async def _note_account(self, books: Books, account: str) -> _Noted | None:
+        """None if the account has been cut off from us, be it only while it was read."""
+        newest = None
+        try:
+            async for transactions in _batches(self._stripe.balance_transactions(account)):
+                newest = newest or transactions[0].id
+                await books.note_balance_transactions(transactions)
+            return _Noted(newest, await self._stripe.balance(account))
+        except stripe.PermissionError as error:
+            if not _cut_off(account, error):
+                raise
+            await books.note_unreadable(account)
+            return None
 
     async def _note_temporal(self, books: Books) -> None:
-        names = ", ".join(f"'{kind.workflow}'" for kind in OperationKind)
+        types = {name for kind in OperationKind for name in (kind.workflow, kind.follow_up_workflow) if name}
+        names = ", ".join(f"'{name}'" for name in sorted(types))
         running = self._temporal.list_workflows(f"ExecutionStatus = 'Running' AND WorkflowType IN ({names})")
         async for workflows in _batches(running):
             await books.note_open_workflows([workflow.id for workflow in workflows])
 
     # ── Suspects ──
 
-    async def _differing_from_stripe(self, examined: Examined, at_stripe: _AtStripe) -> list[Violation]:
-        unequal = {
-            currency
-            for currency in at_stripe.balance.keys() | examined.stripe_totals.keys()
-            if at_stripe.balance.get(currency, 0) != examined.stripe_totals.get(currency, 0)
+    async def _differing_from_stripe(self, books: Books, examined: Examined, at_stripe: _AtStripe) -> list[Violation]:
+        uneven = {
+            account
+            for account, noted in at_stripe.noted.items()
+            if _unequal(noted.balance, examined.stripe_totals.get(account, {}))
         }
-        if not unequal and not examined.not_noted_at_stripe:
-            return []
-        since = await self._stripe.balance_transactions_since(at_stripe.newest)
-        added = {transaction.id for transaction in since}
-        missing = [link for link in examined.not_noted_at_stripe if link.where not in added]
-        return missing + [
-            _wrong_total(currency, at_stripe.balance.get(currency, 0), examined.stripe_totals.get(currency, 0))
-            for currency in sorted(unequal)
-            if at_stripe.balance.get(currency, 0)
-            not in _sums_on_the_way(examined.stripe_totals.get(currency, 0), since, currency)
-        ]
+        suspects = sorted(uneven | examined.not_noted_at_stripe.keys())
+        # Of an account that is not ours there is nothing to ask: what is linked there is linked to nothing.
+        ours = {PLATFORM, *await books.connected_accounts()} if suspects else set()
+        found = {account: examined.not_noted_at_stripe.get(account, []) for account in suspects}
+
+        async def look(account: str) -> None:
+            noted = at_stripe.noted.get(account)
+            try:
+                since = await self._stripe.balance_transactions_since(noted.newest if noted else None, account)
+            except stripe.PermissionError as error:
+                if not _cut_off(account, error):
+                    raise
+                at_stripe.unreadable.add(account)
+                found[account] = []
+                return
+            added = {transaction.id for transaction in since}
+            found[account] = [link for link in found[account] if link.where not in added]
+            if noted is not None:
+                totals = examined.stripe_totals.get(account, {})
+                found[account] += _wrong_totals(account, noted.balance, totals, since)
+
+        await _each([account for account in suspects if account in ours], look, at_once=ACCOUNTS_AT_ONCE)
+        return [violation for account in suspects for violation in found[account]]
 
     async def _abandoned(self, books: Books, suspects: Sequence[Violation]) -> list[Violation]:
-        limit = asyncio.Semaphore(AT_ONCE)
+        found: list[Violation] = []
 
-        async def look(suspect: Violation) -> Violation | None:
-            async with limit:
-                status = await self._workflow_status(suspect.where)
+        async def look(suspect: Violation) -> None:
+            # A follow-up that has opened the operation again is the later of the two.
+            status = await self._workflow_status(suspect.where)
             if status is WorkflowExecutionStatus.RUNNING:
-                return None
+                return
+            follow_up = await self._workflow_status(followup_id(suspect.where))
+            if follow_up is WorkflowExecutionStatus.RUNNING:
+                return
+            which, status = ("workflow", status) if follow_up is None else ("follow-up", follow_up)
             said = "never ran, or is forgotten" if status is None else f"is {status.name.lower()}"
-            return replace(suspect, what=f"{suspect.what}; its workflow {said}")
+            found.append(replace(suspect, what=f"{suspect.what}; its {which} {said}"))
 
-        found = [one for one in await asyncio.gather(*map(look, suspects)) if one is not None]
+        await _each(suspects, look, at_once=WORKFLOWS_AT_ONCE)
         if not found:
             return []
         still_open = await books.still_open([one.where for one in found])
-        return [one for one in found if one.where in still_open]
+        return sorted((one for one in found if one.where in still_open), key=lambda one: one.where)
 
     async def _workflow_status(self, workflow_id: str) -> WorkflowExecutionStatus | None:
         try:
@@ -172,7 +228,8 @@ class Audit:
             raise CannotAudit(
                 f"Stripe at {self._settings.stripe_api_base} cannot be read ({type(error).__name__},"
                 f" {f'HTTP {error.http_status}' if error.http_status else 'no answer'}): see that it answers, and that"
-                " STRIPE_SECRET_KEY may read balance transactions, PaymentIntents and customers."
+                " STRIPE_SECRET_KEY may read balances, their transactions, PaymentIntents, customers and connected"
+                " accounts."
             ) from error
         except UNREADABLE as error:
             raise CannotAudit(
@@ -189,7 +246,12 @@ class Audit:
             ) from error
 
 
-def _report(examined: Examined, checked: Sequence[Violation]) -> Report:
+def _cut_off(account: str, error: stripe.PermissionError) -> bool:
+    """Whether the account may be passed over. Our own never may."""
+    return account != PLATFORM and is_cut_off(error)
+
+
+def _report(examined: Examined, checked: Sequence[Violation], *, unreadable_accounts: int) -> Report:
     counts = {invariant: examined.counts[invariant] for invariant in Invariant}
     shown = Counter(violation.invariant for violation in examined.violations)
     violations = list(examined.violations)
@@ -198,16 +260,41 @@ def _report(examined: Examined, checked: Sequence[Violation]) -> Report:
         shown[violation.invariant] += 1
         if shown[violation.invariant] <= SHOWN:
             violations.append(violation)
-    return Report(at=examined.at, counts=counts, violations=tuple(violations), solvency=tuple(examined.solvency))
-
-
-def _wrong_total(currency: str, balance: int, total: int) -> Violation:
-    return Violation(
-        Invariant.LEDGER_DIFFERS_FROM_STRIPE,
-        where=f"Stripe's balance in {currency}",
-        what=f"{balance} {currency}, but its balance transactions sum to {total}",
-        look_at="the balance and its transactions at Stripe",
+    return Report(
+        at=examined.at,
+        counts=counts,
+        violations=tuple(violations),
+        solvency=tuple(examined.solvency),
+        unreadable_accounts=unreadable_accounts,
     )
+
+
+def _unequal(balance: Mapping[str, int], totals: Mapping[str, int]) -> list[str]:
+    """The currencies in which they differ; what is not named is 0."""
+    return [
+        currency
+        for currency in sorted(balance.keys() | totals.keys())
+        if balance.get(currency, 0) != totals.get(currency, 0)
+    ]
+
+
+def _wrong_totals(
+    account: str, balance: Mapping[str, int], totals: Mapping[str, int], since: Sequence[BalanceTransaction]
+) -> list[Violation]:
+    """A balance that its movements do not make, whichever of those `since` their listing it holds."""
+    found = []
+    for currency in _unequal(balance, totals):
+        held, total = balance.get(currency, 0), totals.get(currency, 0)
+        if held not in _sums_on_the_way(total, since, currency):
+            found.append(
+                Violation(
+                    Invariant.LEDGER_DIFFERS_FROM_STRIPE,
+                    where=f"Stripe's balance in {currency}" + (f" of {account}" if account else ""),
+                    what=f"{held} {currency}, but its balance transactions sum to {total}",
+                    look_at="the balance and its transactions at Stripe",
+                )
+            )
+    return found
 
 
 def _sums_on_the_way(total: int, added: Sequence[BalanceTransaction], currency: str) -> Iterator[int]:
@@ -217,6 +304,22 @@ def _sums_on_the_way(total: int, added: Sequence[BalanceTransaction], currency: 
         if transaction.currency == currency:
             total += transaction.net
             yield total
+
+
+async def _each(items: Iterable[Item], act: Callable[[Item], Awaitable[None]], *, at_once: int) -> None:
+    """`act` on all items, at most so many at a time. The first error ends the others, and is raised."""
+    left = iter(items)
+
+    async def work() -> None:
+        for item in left:
+            await act(item)
+
+    try:
+        async with asyncio.TaskGroup() as workers:
+            for _ in range(at_once):
+                workers.create_task(work())
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
 
 
 async def _batches(rows: AsyncIterable[Row]) -> AsyncIterator[list[Row]]:

@@ -1,4 +1,7 @@
-"""What we ask Stripe without changing anything."""
+"""What we ask Stripe without changing anything.
+
+Whose objects are asked for is said by an account's id; `PLATFORM`, the empty string, is our own.
+"""
 
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -8,6 +11,7 @@ from typing import Any
 import stripe
 from stripe import RequestOptions, StripeClient
 
+from activities.stripe_errors import error_code
 from db.audit import BalanceTransaction, LiveObject
 from domain.connected_accounts import ConnectedAccount
 from domain.payments import Payment
@@ -15,11 +19,15 @@ from domain.payouts import Payout
 
 Json = dict[str, Any]
 
+PLATFORM = ""
+
 _LARGEST_PAGE = 100
 """Objects; Stripe's own limit."""
 
-_IN_A_LONG_LIST: RequestOptions = {"max_network_retries": 3}
-"""Pages alone are tried again at once: no saga is behind them that would, and a thousand may have gone before."""
+
+def is_cut_off(error: stripe.StripeError) -> bool:
+    """Whether Stripe says that an account is no longer connected to us, rather than that our key lacks a right."""
+    return isinstance(error, stripe.PermissionError) and error_code(error) == "account_invalid"
 
 
 class StripeReads:
@@ -53,40 +61,61 @@ class StripeReads:
         found = (await self._client.v1.balance.retrieve_async(None, {"stripe_account": stripe_account})).to_dict()
         return sum(amount["amount"] for amount in found["available"] if amount["currency"] == currency)
 
-    async def balance(self) -> dict[str, int]:
-        """What we have at Stripe, pending and available together: minor units per currency."""
-        found = (await self._client.v1.balance.retrieve_async()).to_dict()
+    # ── For the audit, which looks at everything: a thousand requests may have gone before one of these ──
+
+    async def balance(self, account: str = PLATFORM) -> dict[str, int]:
+        """What an account has at Stripe, pending and available together: minor units per currency."""
+        found = (await self._client.v1.balance.retrieve_async(None, _patiently(account))).to_dict()
         totals: Counter[str] = Counter()
         for amount in (*found["available"], *found["pending"]):
             totals[amount["currency"]] += amount["amount"]
         return dict(totals)
 
-    async def balance_transactions(self) -> AsyncIterator[BalanceTransaction]:
-        """Every movement of our balance, newest first."""
-        async for found in _all(self._client.v1.balance_transactions.list_async, {"expand": ["data.source"]}):
-            yield _balance_transaction(found)
+    async def balance_transactions(self, account: str = PLATFORM) -> AsyncIterator[BalanceTransaction]:
+        """Every movement of an account's balance, newest first."""
+        async for found in _all(self._client.v1.balance_transactions.list_async, {"expand": ["data.source"]}, account):
+            yield _balance_transaction(found, account)
 
-    async def balance_transactions_since(self, newest: str | None) -> list[BalanceTransaction]:
+    async def balance_transactions_since(self, newest: str | None, account: str = PLATFORM) -> list[BalanceTransaction]:
         """The movements after the one with the id `newest` (all, if that is None), oldest first."""
         params: Json = {"expand": ["data.source"]} | ({"ending_before": newest} if newest else {})
-        pages = _all(self._client.v1.balance_transactions.list_async, params)
-        found = [_balance_transaction(one) async for one in pages]
+        pages = _all(self._client.v1.balance_transactions.list_async, params, account)
+        found = [_balance_transaction(one, account) async for one in pages]
         return found if newest else found[::-1]
 
-    async def live_objects(self) -> AsyncIterator[LiveObject]:
-        """The PaymentIntents that are not canceled, and the customers, that an intent of ours has made."""
-        for fetch in (self._client.v1.payment_intents.list_async, self._client.v1.customers.list_async):
-            async for found in _all(fetch, {}):
+    async def live_objects(self, *, with_accounts: bool) -> AsyncIterator[LiveObject]:
+        """The PaymentIntents that are not canceled, the customers and the connected accounts that we have made.
+
+        Transfers, reversals and payouts need no lists: each is the source of a balance transaction. `with_accounts`
+        False: for a platform that has none, and whose key may therefore not be allowed to ask.
+        """
+        v1 = self._client.v1
+        lists: list[Callable[[Any, RequestOptions], Awaitable[Any]]]
+        lists = [v1.payment_intents.list_async, v1.customers.list_async]
+        if with_accounts:
+            lists.append(v1.accounts.list_async)
+        for fetch in lists:
+            async for found in _all(fetch, {}, PLATFORM):
                 tags = found.get("metadata") or {}
                 if "subject" in tags and "step" in tags and found.get("status") != "canceled":
                     yield LiveObject(found["id"], tags["subject"], tags["step"])
 
 
-async def _all(fetch: Callable[[Any, RequestOptions], Awaitable[Any]], params: Json) -> AsyncIterator[Json]:
+def _patiently(account: str) -> RequestOptions:
+    """Tried again at once, as nothing else is: no saga is behind it that would."""
+    options: RequestOptions = {"max_network_retries": 3}
+    return options | {"stripe_account": account} if account else options
+
+
+async def _all(
+    fetch: Callable[[Any, RequestOptions], Awaitable[Any]], params: Json, account: str
+) -> AsyncIterator[Json]:
     """All objects of a list, page by page: newest first; with `ending_before`, from there on and oldest first."""
     forward = "ending_before" in params
     while True:
-        page: stripe.ListObject[stripe.StripeObject] = await fetch({**params, "limit": _LARGEST_PAGE}, _IN_A_LONG_LIST)
+        page: stripe.ListObject[stripe.StripeObject] = await fetch(
+            {**params, "limit": _LARGEST_PAGE}, _patiently(account)
+        )
         found = [one.to_dict() for one in page.data]
         for one in reversed(found) if forward else found:
             yield one
@@ -95,14 +124,34 @@ async def _all(fetch: Callable[[Any, RequestOptions], Awaitable[Any]], params: J
         params = params | ({"ending_before": found[0]["id"]} if forward else {"starting_after": found[-1]["id"]})
 
 
-def _balance_transaction(found: Json) -> BalanceTransaction:
+def _balance_transaction(found: Json, account: str) -> BalanceTransaction:
     source = found["source"]
     about = source if isinstance(source, dict) else {"id": source}
+    tags = about.get("metadata") or {}
+    alive = _lives(about)
     return BalanceTransaction(
+        account=account,
         id=found["id"],
         currency=found["currency"],
         net=found["net"],
         created=datetime.fromtimestamp(found["created"], UTC),
-        source=about["id"],
-        operation_id=(about.get("metadata") or {}).get("operation_id"),
+        # A transfer arrives as a payment of the account's, and a reversal leaves as a refund of that.
+        source=about.get("source_transfer") or about.get("source_transfer_reversal") or about["id"],
+        operation_id=tags.get("operation_id"),
+        subject=tags.get("subject") if alive else None,
+        step=tags.get("step") if alive else None,
     )
+
+
+def _lives(source: Json) -> bool:
+    """Whether it is what an intent of ours makes at most one of. (A charge is not: its PaymentIntent is, and shares its
+    metadata with it.)"""
+    match source.get("object"):
+        case "transfer":
+            return not source["reversed"]
+        case "transfer_reversal":
+            return True
+        case "payout":
+            return source["status"] not in ("failed", "canceled")
+        case _:
+            return False

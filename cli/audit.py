@@ -89,6 +89,9 @@ def show(report: "Report", console: "Console | None" = None) -> None:
             console = Console(highlight=False, width=400)
     for solvency in report.solvency:
         console.print(Text(_sentence(solvency)))
+    if report.unreadable_accounts:
+        many = f"{report.unreadable_accounts} connected account{'' if report.unreadable_accounts == 1 else 's'}"
+        console.print(Text(f"not readable: {many}, cut off from us at Stripe"))
     if report.violations:
         table = Table("invariant", "where", "what", "look at", show_lines=console.is_terminal, box=None)
         for found in report.violations:

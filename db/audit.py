@@ -8,9 +8,12 @@ that the invariants are judged against each other at one moment.
 
 The books are therefore younger than what they are compared with. That cannot make a balance transaction look
 unexplained; what it can make look wrong, because it came between, is returned as a suspect for the caller to check.
+
+A Stripe account is named by its id, the platform's own by the empty string.
 """
 
-from collections import Counter
+import asyncio
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -64,19 +67,25 @@ class Solvency:
 
 
 class BalanceTransaction(NamedTuple):
-    """One movement of our balance at Stripe: `net` in minor units, positive when it grew."""
+    """One movement of a balance at Stripe: `net` in minor units, positive when it grew."""
 
+    account: str
     id: str
     currency: str
     net: int
     created: datetime
     source: str | None
+    """What moved it: on both accounts of a transfer or a reversal, the transfer or reversal."""
     operation_id: str | None
     """The operation that its source's metadata names."""
+    subject: str | None
+    step: str | None
+    """The intent of ours that has made its source, by the source's metadata. Both None if that is not the object of an
+    intent, or lives no more: a payout that came back, a transfer that was reversed."""
 
 
 class LiveObject(NamedTuple):
-    """A PaymentIntent that is not canceled, or a customer, with the intent that its metadata names."""
+    """A PaymentIntent that is not canceled, a customer or a connected account, and the intent in its metadata."""
 
     id: str
     subject: str
@@ -93,10 +102,11 @@ class Examined:
     violations: list[Violation]
     """At most `SHOWN` of each invariant."""
     solvency: list[Solvency]
-    stripe_totals: dict[str, int]
-    """The sum of the noted balance transactions per currency, in minor units."""
-    not_noted_at_stripe: list[Violation]
-    """Suspects: links to balance transactions (`where`) that were not noted. They may be younger."""
+    stripe_totals: dict[str, dict[str, int]]
+    """The sum of the noted balance transactions per account and currency, in minor units."""
+    not_noted_at_stripe: dict[str, list[Violation]]
+    """Suspects, by account: links to balance transactions (`where`) that were not noted. They may be younger, or their
+    account may be."""
     without_noted_workflow: list[Violation]
     """Suspects: open operations (`where`) whose workflow was not noted. It may be younger, or have ended since."""
 
@@ -125,26 +135,43 @@ async def open_books(database_url: str, *, mode: str) -> AsyncIterator["Books"]:
 
 
 class Books:
-    """The notes of one audit, and the snapshot that they are compared with. Used by one task at a time."""
+    """The notes of one audit, and the snapshot that they are compared with. Several tasks may take notes at once."""
 
     def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         self._connection = connection
+        self._noting = asyncio.Lock()
+
+    async def connected_accounts(self) -> set[str]:
+        """The connected accounts that we know now, outside the snapshot."""
+        return {row["id"] for row in await self._connection.fetch("SELECT id FROM connected_accounts")}
 
     async def note_balance_transactions(self, noted: Sequence[BalanceTransaction]) -> None:
-        """Balance transactions of the platform's own account, as Stripe lists them."""
-        await self._connection.copy_records_to_table("noted_balance_transactions", records=noted)
+        """Balance transactions, as Stripe lists them."""
+        await self._note("noted_balance_transactions", noted)
+
+    async def note_unreadable(self, account: str) -> None:
+        """A connected account that Stripe does not let us read any more: what was noted of it does not count."""
+        await self._note("noted_unreadable_accounts", [(account,)])
+        async with self._noting:
+            await self._connection.execute("DELETE FROM noted_balance_transactions WHERE account = $1", account)
 
     async def note_live_objects(self, noted: Sequence[LiveObject]) -> None:
         """Objects at Stripe that an intent of ours must have made at most one of."""
-        await self._connection.copy_records_to_table("noted_live_objects", records=noted)
+        await self._note("noted_live_objects", noted)
 
     async def note_open_workflows(self, ids: Sequence[str]) -> None:
         """Workflows that Temporal lists as running."""
-        await self._connection.copy_records_to_table("noted_workflows", records=[(name,) for name in ids])
+        await self._note("noted_workflows", [(name,) for name in ids])
+
+    async def _note(self, table: str, records: Sequence[tuple[Any, ...]]) -> None:
+        async with self._noting:
+            await self._connection.copy_records_to_table(table, records=records)
 
     async def examine(self) -> Examined:
         """Judge every invariant on one snapshot."""
-        await self._connection.execute("ANALYZE noted_balance_transactions, noted_live_objects, noted_workflows")
+        await self._connection.execute(
+            "ANALYZE noted_balance_transactions, noted_unreadable_accounts, noted_live_objects, noted_workflows"
+        )
         counts: Counter[Invariant] = Counter()
         violations: list[Violation] = []
         async with self._connection.transaction(isolation="repeatable_read", readonly=True):
@@ -161,16 +188,24 @@ class Books:
                     Solvency(row["currency"], int(row["held"]), int(row["owed"]))
                     for row in await self._connection.fetch(SOLVENCY)
                 ],
-                stripe_totals={
-                    row["currency"]: int(row["total"]) for row in await self._connection.fetch(STRIPE_TOTALS)
-                },
-                not_noted_at_stripe=_read(
-                    Invariant.LEDGER_DIFFERS_FROM_STRIPE, await self._connection.fetch(LINKED_TO_NOTHING_NOTED)
-                ),
+                stripe_totals=await self._stripe_totals(),
+                not_noted_at_stripe=await self._not_noted_at_stripe(),
                 without_noted_workflow=_read(
                     Invariant.OPERATION_WITHOUT_WORKFLOW, await self._connection.fetch(WITHOUT_NOTED_WORKFLOW)
                 ),
             )
+
+    async def _stripe_totals(self) -> dict[str, dict[str, int]]:
+        totals: dict[str, dict[str, int]] = defaultdict(dict)
+        for row in await self._connection.fetch(STRIPE_TOTALS):
+            totals[row["account"]][row["currency"]] = int(row["total"])
+        return dict(totals)
+
+    async def _not_noted_at_stripe(self) -> dict[str, list[Violation]]:
+        suspects: dict[str, list[Violation]] = defaultdict(list)
+        for row in await self._connection.fetch(LINKED_TO_NOTHING_NOTED):
+            suspects[row["account"]] += _read(Invariant.LEDGER_DIFFERS_FROM_STRIPE, [row])
+        return dict(suspects)
 
     async def still_open(self, operation_ids: Sequence[str]) -> set[str]:
         """Those of `operation_ids` that are not closed now; outside the snapshot, for checking suspects."""

@@ -28,12 +28,14 @@ async def post(
     operation_id: str,
     *entries: Entry,
     step: str = "planted",
+    account: str = "acct_planted",
     link: str | None = None,
     checked: bool = True,
 ) -> str:
-    """Plant a ledger transaction, its entries on our Stripe balance linked to the balance transaction `link`.
+    """Plant a ledger transaction, its entries on balances at Stripe linked to the balance transaction `link`.
 
-    The balances are kept as ever; with `checked` False the rules on transactions are off.
+    `account`: the Stripe account whose connected balance and payouts are meant. The balances are kept as ever; with
+    `checked` False the rules on transactions are off.
     """
     ltx_id = f"ltx_planted_{step}"
     connection = await asyncpg.connect(world.superuser_url)
@@ -51,17 +53,16 @@ async def post(
                 step,
             )
             for kind, amount in entries:
-                owner = {Owner.PLATFORM: "", Owner.WALLET: wallet}.get(CHART[kind].owner, "acct_planted")
-                account = await _account(connection, kind, owner)
+                owner = {Owner.PLATFORM: "", Owner.WALLET: wallet}.get(CHART[kind].owner, account)
                 entry = await connection.fetchval(
                     "INSERT INTO ledger_entries (ltx_id, account_id, currency, amount) VALUES ($1, $2, 'usd', $3)"
                     " RETURNING id",
                     ltx_id,
-                    account,
+                    await _account(connection, kind, owner),
                     amount,
                 )
-                if link is not None and kind is AccountKind.STRIPE_BALANCE:
-                    await connection.execute("INSERT INTO stripe_balance_links VALUES ($1, '', $2)", entry, link)
+                if link is not None and kind in (AccountKind.STRIPE_BALANCE, AccountKind.CONNECTED_BALANCE):
+                    await connection.execute("INSERT INTO stripe_balance_links VALUES ($1, $2, $3)", entry, owner, link)
     finally:
         await connection.close()
     return ltx_id

@@ -116,7 +116,7 @@ async def test_wrong_balance_in_a_snapshot(world: World, paid: str) -> None:
     "entries",
     [
         [(AVAILABLE, -30_000), (FEES, 30_000)],
-        [(BANK, -100), (AccountKind.CONNECTED_BALANCE, 100)],
+        [(BANK, -100), (IN_FLIGHT, 100)],
     ],
 )
 async def test_forbidden_negative(world: World, paid: str, entries: list[Entry]) -> None:

@@ -145,8 +145,8 @@ async def audited_through(world: World, reads: type[StripeReads], **more: Any) -
 
 async def test_balance_at_stripe_that_is_not_the_sum_of_its_movements(world: World, paid: str) -> None:
     class Skewed(StripeReads):
-        async def balance(self) -> dict[str, int]:
-            return {currency: amount + 1 for currency, amount in (await super().balance()).items()}
+        async def balance(self, account: str = "") -> dict[str, int]:
+            return {currency: amount + 1 for currency, amount in (await super().balance(account)).items()}
 
     report = await audited_through(world, Skewed)
 
@@ -163,10 +163,10 @@ async def test_deposit_paid_while_the_audit_reads_is_no_violation(world: World, 
     class BusyBeforeTheBalance(StripeReads):
         """The movements are listed; then a deposit is paid and booked; then the balance is read, and Postgres."""
 
-        async def balance(self) -> dict[str, int]:
+        async def balance(self, account: str = "") -> dict[str, int]:
             deposit = await world.accepted_deposit(7_000, payment_method="pm_card_visa")
             await world.closed(deposit["id"])
-            found = await super().balance()
+            found = await super().balance(account)
             later = await world.accepted_deposit(8_000, payment_method="pm_card_visa")
             await world.closed(later["id"])
             return found

@@ -17,7 +17,9 @@ from activities.audit import Audit, Report
 from activities.stripe_client import open_client
 from activities.stripe_reads import StripeReads
 from db.invariants import Invariant
+from domain.operations import followup_id
 from tests.audit.planting import behind_the_triggers, sees_only
+from tests.audit.withdrawing import contractor
 from tests.auditing import assert_clean, audited
 from tests.world import World, until
 
@@ -57,6 +59,47 @@ async def test_closed_operation_whose_workflow_is_stuck_open_is_no_violation(wor
     await assert_clean(world)
 
 
+class _ByOnes(Interceptor):
+    """A Temporal that lists one workflow a page, and is asked for nothing but lists."""
+
+    def intercept_client(self, next: OutboundInterceptor) -> OutboundInterceptor:
+        return _ByOnesOutbound(next)
+
+
+class _ByOnesOutbound(OutboundInterceptor):
+    def list_workflows(self, input: ListWorkflowsInput) -> WorkflowExecutionAsyncIterator:
+        input.page_size = 1
+        return super().list_workflows(input)
+
+    async def describe_workflow(self, input: DescribeWorkflowInput) -> WorkflowExecutionDescription:
+        raise AssertionError(f"{input.id} was not listed")
+
+
+async def test_open_workflows_of_every_kind_are_listed_page_by_page(world: World, awaiting: str) -> None:
+    async with contractor(world) as someone:
+        withdrawal = await someone.withdrawal()
+        taken_on_again = await someone.withdrawal()
+        await taken_on_again.transferred()
+        await world.workflow(taken_on_again.id).terminate("over")
+        await someone.driven("WithdrawalFollowUp", followup_id(taken_on_again.id))
+        [account] = await world.sql("SELECT id FROM operations WHERE kind = 'connected_account'")
+        expected = {awaiting, withdrawal.id, followup_id(taken_on_again.id), account["id"]}
+
+        async def listed() -> bool:
+            running = world.temporal.list_workflows("ExecutionStatus = 'Running'")
+            return expected <= {workflow.id async for workflow in running}
+
+        await until(listed, within=10)
+        assert (await audited_with(world, _ByOnes())).violations == ()
+
+
+async def audited_with(world: World, interceptor: Interceptor) -> Report:
+    """An audit that asks Temporal through `interceptor`."""
+    async with open_client(world.sandbox.key, base=world.sandbox.url, timeout=5) as stripe:
+        temporal = Client(world.temporal.service_client, namespace=world.temporal.namespace, interceptors=[interceptor])
+        return await Audit(world.settings, StripeReads(stripe), temporal).run()
+
+
 class _Behind(Interceptor):
     """A Temporal whose list of workflows is still empty, and to which something happens before it is asked again."""
 
@@ -83,11 +126,7 @@ class _BehindOutbound(OutboundInterceptor):
 
 async def audited_behind(world: World, meanwhile: Any) -> Report:
     """An audit whose list of workflows is older than everything in this world."""
-    async with open_client(world.sandbox.key, base=world.sandbox.url, timeout=5) as stripe:
-        temporal = Client(
-            world.temporal.service_client, namespace=world.temporal.namespace, interceptors=[_Behind(meanwhile)]
-        )
-        return await Audit(world.settings, StripeReads(stripe), temporal).run()
+    return await audited_with(world, _Behind(meanwhile))
 
 
 async def test_workflow_that_temporal_does_not_list_yet_is_asked_for(world: World, awaiting: str) -> None:
