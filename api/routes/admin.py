@@ -40,7 +40,10 @@ _ON_WALLETS = {
     "freeze": ("Freeze a wallet", "Stop what leaves the wallet: a withdrawal whose transfer has not begun goes back."),
     "unfreeze": ("Unfreeze a wallet", "Let money leave the wallet again."),
     "activate": ("Activate a wallet", "Let the wallet take and give money again."),
-    "deactivate": ("Deactivate a wallet", "Let the wallet take and give no more money. What is under way ends."),
+    "deactivate": (
+        "Deactivate a wallet",
+        "Let the wallet take and give no more money. What is under way is seen through.",
+    ),
 }
 
 

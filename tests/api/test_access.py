@@ -123,6 +123,38 @@ async def test_role_that_cannot_deposit(world: World, role: str) -> None:
         problem(await world.call("POST", "/v1/deposits", body, role=role, key="not a key"), 403, "forbidden")
 
 
+ONLY: dict[str, tuple[list[str], dict[str, Any]]] = {
+    "/v1/withdrawals": (["contractor", "service"], {"amount": 8_000, "currency": "usd"}),
+    "/v1/withdrawals/preview": (["contractor", "service"], {"amount": 8_000, "currency": "usd"}),
+    "/v1/connect/account": (
+        ["contractor", "service"],
+        {"return_url": "http://localhost/a", "refresh_url": "http://localhost/b"},
+    ),
+    "/v1/connect/account/link": (["contractor", "service"], {}),
+    "/v1/connect/account/login-link": (["contractor", "service"], {}),
+    "/v1/wallet-transfers": (
+        ["service"],
+        {"from_user_id": "alice", "to_user_id": "bob", "amount": 8_000, "currency": "usd"},
+    ),
+    **{
+        f"/v1/admin/wallets/wal_x/{verb}": (["admin"], {"reason": "x"})
+        for verb in ("freeze", "unfreeze", "activate", "deactivate")
+    },
+    **{f"/v1/admin/operations/dep_x/{verb}": (["admin"], {"reason": "x"}) for verb in ("retry", "resume")},
+}
+"""Every POST that is not for everybody: for which roles, and what is asked there."""
+
+
+async def test_roles(world: World) -> None:
+    """A role that may never do something is told so, whatever it asks and with whatever key."""
+    async with nothing_written(world):
+        for path, (allowed, body) in ONLY.items():
+            for role in set(Role) - set(allowed):
+                problem(await world.call("POST", path, body, role=role), 403, "forbidden")
+                problem(await world.call("POST", path, {"x": 1}, role=role, key="not a key"), 403, "forbidden")
+            problem(await world.http.post(path, json=body), 401, "unauthenticated")
+
+
 async def test_service_names_the_user(world: World) -> None:
     body: dict[str, Any] = {"amount": 20_000, "currency": "usd"}
     async with nothing_written(world):
@@ -196,6 +228,54 @@ async def test_f49_other_peoples_things_do_not_exist(world: World) -> None:
     # An id of the wrong kind is as unknown as any.
     problem(await world.call("GET", f"/v1/deposits/{wallet['id']}", user="frank"), 404, "not-found")
     problem(await world.call("GET", f"/v1/wallets/{theirs['id']}", user="frank"), 404, "not-found")
+
+
+async def test_f49_other_peoples_payouts_do_not_exist(world: World) -> None:
+    """Nor do withdrawals, accounts, and transfers between wallets, for anyone but their owner."""
+    await world.onboarded("owen")
+    await world.funded("owen")
+    withdrawal = await world.accepted_withdrawal(user="owen")
+    account = (await world.get("/v1/connect/account", user="owen"))["id"]
+    [moved, *_] = (await world.get("/v1/wallet-transfers", user="clara"))["data"]
+    await world.until(withdrawal, lambda now: now["status"] == "paid")
+    async with nothing_written(world):
+        for role in ("customer", "contractor"):
+            for template, real, unknown in (
+                ("GET /v1/withdrawals/{}", withdrawal, "wd_" + "0" * 26),
+                ("POST /v1/withdrawals/{}/cancel", withdrawal, "wd_" + "0" * 26),
+                ("GET /v1/wallet-transfers/{}", moved["id"], "wtr_" + "0" * 26),
+                ("GET /v1/operations/{}", account, "acc_" + "0" * 26),
+                ("GET /v1/withdrawals/{}", account, moved["id"]),
+            ):
+                method, path = template.split()
+                answers = [
+                    await world.call(method, path.format(name), user="mallory", role=role) for name in (real, unknown)
+                ]
+                problem(answers[0], 404, "not-found")
+                assert answers[0].content == answers[1].content
+            for path in ("withdrawals", "wallet-transfers"):
+                assert (await world.get(f"/v1/{path}", user="mallory", role=role))["data"] == []
+                names(await world.call("GET", f"/v1/{path}?user_id=owen", user="mallory", role=role), "user_id")
+            problem(await world.call("GET", "/v1/connect/account", user="mallory", role=role), 404, "not-found")
+            other = await world.call("GET", "/v1/connect/account?user_id=owen", user="mallory", role=role)
+            names(other, "user_id")
+        for path in ("link", "login-link"):
+            body = {"user_id": "owen"}
+            other = await world.call("POST", f"/v1/connect/account/{path}", body, user="mallory", role="contractor")
+            names(other, "user_id")
+    # An id of the wrong kind is as unknown as any, to its owner too.
+    problem(await world.call("GET", f"/v1/withdrawals/{account}", user="owen"), 404, "not-found")
+    problem(await world.call("GET", f"/v1/deposits/{withdrawal}", user="owen"), 404, "not-found")
+    shown = await world.get(f"/v1/operations/{account}", user="owen")
+    assert (shown["kind"], shown["wallet_id"], shown["amount"], shown["currency"]) == (
+        "connected_account",
+        None,
+        None,
+        None,
+    )
+    for kind, there in (("withdrawal", withdrawal), ("connected_account", account), ("deposit", None)):
+        listed = (await world.get(f"/v1/operations?kind={kind}", user="owen"))["data"]
+        assert [one["id"] for one in listed] == ([there] if there else [])
 
 
 async def test_lists_show_ones_own(world: World) -> None:

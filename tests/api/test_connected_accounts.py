@@ -4,6 +4,7 @@ import asyncio
 import uuid
 from typing import Any
 
+import asyncpg
 import httpx
 import pytest
 
@@ -196,6 +197,25 @@ async def test_many_at_once_make_one(world: World) -> None:
     assert len(await world.sql("SELECT FROM connected_accounts WHERE user_id = 'edda'")) == 1
     keyed = await asyncio.gather(*(make(world, "edda", key="one-key") for _ in range(4)))
     assert len({problem(answer, 409, "account-exists")["operation_id"] for answer in keyed}) == 1
+
+
+async def test_made_by_another_request_at_this_moment(world: World) -> None:
+    """The database holds that there is one: who waited for the other's transaction has come later."""
+    await profile(world, "etta")
+    other = await asyncpg.connect(world.superuser_url)
+    try:
+        await other.execute("BEGIN")
+        await other.execute(
+            "INSERT INTO operations (id, kind, status, caller, user_id, request, details, needs_attention, retries)"
+            " VALUES ('acc_other', 'connected_account', 'requested', 'shop', 'etta', '{}', '{}', false, 0)"
+        )
+        waiting = asyncio.create_task(make(world, "etta"))
+        await asyncio.sleep(0.3)
+        assert not waiting.done()
+        await other.execute("COMMIT")
+    finally:
+        await other.close()
+    assert "at this moment" in problem(await waiting, 409, "account-exists")["detail"]
 
 
 async def test_stripe_that_makes_none(world: World) -> None:

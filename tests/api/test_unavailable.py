@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from typing import Any
 
 import asyncpg
 import httpx
@@ -111,6 +112,35 @@ async def test_without_temporal(servers: Servers) -> None:
         answered = await world.call("POST", f"/v1/deposits/{operation_id}/cancel", key="cancel")
         assert (answered.status_code, answered.json()["status"]) == (200, "canceled")
         assert answered.headers["Idempotent-Replayed"] == "true"
+
+
+async def test_payouts_without_temporal(servers: Servers) -> None:
+    """The same for every kind of operation. Nothing remembers an operator's act, who has to ask again."""
+    async with without_temporal(servers) as world:
+        contractor: dict[str, Any] = {"user": "carl", "role": "contractor"}
+        await world.call("PUT", "/v1/me", {"email": "carl@example.com", "country": "US"}, user="carl")
+        urls = {"return_url": "http://localhost/a", "refresh_url": "http://localhost/b"}
+        account = await world.call("POST", "/v1/connect/account", urls, key="a", **contractor)
+        assert (account.status_code, account.json()["status"], account.json()["onboarding"]) == (202, "requested", None)
+        assert (await world.get("/v1/connect/account", **contractor))["id"] == account.json()["id"]
+        withdrawal = await world.withdraw(key="w")
+        assert (withdrawal.status_code, withdrawal.json()["status"]) == (202, "requested")
+        body = {"from_user_id": "clara", "to_user_id": "carl", "amount": 8_000, "currency": "usd"}
+        moved = await world.call("POST", "/v1/wallet-transfers", body, user="shop", role="service", key="m")
+        assert (moved.status_code, moved.json()["status"]) == (202, "requested")
+        problem(await world.admin(f"operations/{withdrawal.json()['id']}/resume"), 503, "unavailable")
+        asked = await world.admin(f"operations/{withdrawal.json()['id']}/retry")
+        assert (asked.status_code, asked.json()["status"]) == (202, "requested")
+
+        await world.sweep()
+        await world.until(account.json()["id"], lambda now: now["status"] == "onboarding")
+        await world.closed(withdrawal.json()["id"])
+        await world.closed(moved.json()["id"])
+        made = await world.call("POST", "/v1/connect/account", urls, key="a", **contractor)
+        assert (made.status_code, made.json()["onboarding"] is None) == (200, False)
+        assert (await world.withdraw(key="w")).status_code == 409
+        again = await world.call("POST", "/v1/wallet-transfers", body, user="shop", role="service", key="m")
+        problem(again, 409, "not-withdrawable")
 
 
 async def test_webhook_without_temporal(servers: Servers) -> None:
@@ -279,6 +309,26 @@ async def _waits_in_sight(world: World) -> None:
     assert (payment["outcome"], payment["stripe_id"]) == (None, None)
     await world.sandbox.control("DELETE", "faults")
     await world.until(answer.json()["id"], lambda operation: operation["status"] == "awaiting_payment")
+
+
+async def test_cancel_of_a_withdrawal_that_is_in_doubt(servers: Servers) -> None:
+    """Whether Stripe has transferred it is not known yet, so neither is how it ends: 202, and canceled in the end."""
+    async with open_world(servers, answer_within=1.0) as world:
+        await hold_to_contract(world)
+        await world.onboarded()
+        await world.funded()
+        await world.sandbox.control("POST", "faults", path="/v1/transfers", kind="drop_after_commit", times=None)
+        withdrawal = await world.accepted_withdrawal()
+        await world.until(withdrawal, lambda now: now["retries"] > 0)
+        path = f"/v1/withdrawals/{withdrawal}/cancel"
+        contractor: dict[str, Any] = {"user": "carl", "role": "contractor", "key": "c"}
+        accepted = await world.call("POST", path, **contractor)
+        assert (accepted.status_code, accepted.json()["status"]) == (202, "reserved")
+        await world.sandbox.control("DELETE", "faults")
+        await world.closed(withdrawal)
+        canceled = await world.call("POST", path, **contractor)
+        assert (canceled.status_code, canceled.json()["status"]) == (200, "canceled")
+        assert await world.available("carl") == 20_000
 
 
 async def test_cancel_of_a_saga_that_is_terminated_is_not_refused(servers: Servers) -> None:

@@ -288,6 +288,11 @@ async def test_cancel_while_it_awaits_funds(world: World, carl: str) -> None:
     assert [answer.headers.get("Idempotent-Replayed") for answer in answers] == [None, "true"]
     assert answers[0].json()["estimated_arrival"] is None
     assert await world.available("carl") == before
+    # Stripe has refused for want of funds, and will not be asked again.
+    shown = await world.operation(made["id"])
+    assert [call["outcome"] for call in shown["calls"]] == [*["refused"] * (len(shown["calls"]) - 1), "closed"]
+    assert shown["steps"][-1]["outcome"] == "done", "restored"
+    assert "closed" in [step["outcome"] for step in shown["steps"]]
 
 
 async def test_cancel_past_the_payout(world: World, carl: str) -> None:
