@@ -14,7 +14,7 @@ from domain.withdrawals import Standing
 
 
 async def record(connection: AsyncConnection, operation_id: str, user_id: str, account: ConnectedAccount) -> None:
-    """Keep what Stripe says of an account."""
+    """Keep what Stripe says of an account. Once it is cut off it stays so, whatever somebody saw before."""
     said = account.model_dump(exclude={"id"}) | {
         "currencies": list(account.currencies),
         "due": list(account.due),
@@ -23,7 +23,9 @@ async def record(connection: AsyncConnection, operation_id: str, user_id: str, a
     await connection.execute(
         insert(connected_accounts)
         .values(operation_id=operation_id, user_id=user_id, id=account.id, **said)
-        .on_conflict_do_update(index_elements=["operation_id"], set_=said)
+        .on_conflict_do_update(
+            index_elements=["operation_id"], set_=said, where=sa.not_(connected_accounts.c.deauthorized)
+        )
     )
 
 

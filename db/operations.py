@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from db.tables import operations, operator_actions, requests, users
 from domain.errors import IdempotencyKeyReused
 from domain.operations import Failure, OperationKind
-from domain.statuses import Status, WithdrawalStatus, before, is_terminal
+from domain.statuses import Status, WithdrawalStatus, before, ends_like, is_terminal
 
 _AGE = sa.cast(sa.extract("epoch", sa.func.app_now() - operations.c.created_at), sa.Float).label("age")
 """Seconds since an operation was accepted."""
@@ -176,9 +176,11 @@ async def advance(
         news = sa.not_(operations.c.details.contains(details))
         await connection.execute(sa.update(operations).where(operations.c.id == operation_id, news).values(**values))
     if close and is_terminal(status):
+        # Not if it has moved on to a status that is no end: then somebody else brings it to one.
+        ended = operations.c.status.in_(ends_like(status))
         await connection.execute(
             sa.update(operations)
-            .where(operations.c.id == operation_id, operations.c.closed_at.is_(None))
+            .where(operations.c.id == operation_id, operations.c.closed_at.is_(None), ended)
             .values(closed_at=sa.func.app_now())
         )
     return bool(moved.rowcount)

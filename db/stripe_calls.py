@@ -104,10 +104,11 @@ async def begin(connection: AsyncConnection, intent: Intent) -> Call:
     if newest is None or reopen:
         if wallet is not None and wallet["frozen"]:
             raise WalletFrozen("The wallet was frozen before Stripe was asked.")
+        # First, in every intent: two that lock an operation and a closed step in opposite orders would deadlock.
+        await operations.note_started(connection, intent.operation_id)
         for step, write in intent.closes:
             await close(connection, intent.operation_id, step, write=write)
         generation = newest.generation + 1 if newest else 1
-        await operations.note_started(connection, intent.operation_id)
         await connection.execute(
             insert(stripe_calls)
             .values(
@@ -165,9 +166,8 @@ async def close(connection: AsyncConnection, operation_id: str, step: str, *, wr
         )
         .on_conflict_do_nothing()
     )
-    if not closed.rowcount:
-        raise StillOpen(f"Step {step} of {operation_id} begins at this moment.")
-    return True
+    # Another took the number just now, and has committed: what it did with it is to be seen.
+    return True if closed.rowcount else await close(connection, operation_id, step, write=write)
 
 
 async def settle(

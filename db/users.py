@@ -62,8 +62,11 @@ async def wallet(connection: AsyncConnection, wallet_id: str) -> sa.RowMapping |
 
 
 async def locked_wallet(connection: AsyncConnection, wallet_id: str) -> sa.RowMapping:
-    """One wallet that must exist, and whose flags nobody changes until this transaction ends."""
-    query = sa.select(wallets).where(wallets.c.id == wallet_id).with_for_update()
+    """One wallet that must exist, and whose flags nobody changes until this transaction ends.
+
+    Operations on it may be accepted meanwhile: they only need it to stay there.
+    """
+    query = sa.select(wallets).where(wallets.c.id == wallet_id).with_for_update(key_share=True)
     return (await connection.execute(query)).mappings().one()
 
 

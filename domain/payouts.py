@@ -102,9 +102,9 @@ class Payout(BaseModel):
         return self.failure is not None and self.return_transaction is not None
 
 
-def _id(thing: Any) -> str:
-    """Of an object, expanded or not."""
-    return str(thing["id"] if isinstance(thing, dict) else thing)
+def _id(thing: Any) -> Any:
+    """Of an object, expanded or not. What is no id is refused by the model that it is read into."""
+    return thing["id"] if isinstance(thing, dict) else thing
 
 
 def _failure(payout: dict[str, Any]) -> Failure:

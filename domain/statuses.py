@@ -157,6 +157,11 @@ def is_terminal(status: Status) -> bool:
     return status in _OF_STATUSES[type(status)][1].terminal
 
 
+def ends_like(status: Status) -> list[Status]:
+    """The statuses in which an operation of the kind that `status` is of may end."""
+    return sorted(_OF_STATUSES[type(status)][1].terminal)
+
+
 def before(status: Status) -> list[Status]:
     """The statuses from which an operation may move to `status`."""
     return [earlier for earlier, later in _OF_STATUSES[type(status)][1].next.items() if status in later]

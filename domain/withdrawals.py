@@ -42,11 +42,8 @@ def refusals(standing: Standing, money: Money) -> list[StateRefusal]:
     elif not account.able:
         found.append(errors.AccountNotAble(_unable(account)))
     elif money.currency not in account.currencies:
-        found.append(
-            errors.CurrencyNotHeld(
-                f"The account at Stripe has no bank for {money.currency}, only for {', '.join(account.currencies)}."
-            )
-        )
+        others = f", only for {', '.join(account.currencies)}" if account.currencies else ""
+        found.append(errors.CurrencyNotHeld(f"The account at Stripe has no bank for {money.currency}{others}."))
     if money.amount > standing.withdrawable:
         found.append(
             errors.NotWithdrawable(

@@ -15,8 +15,8 @@ from db.engine import APP_ROLE, Database, open_database
 from domain.accounts import Account, AccountKind
 from domain.ids import new_id
 from domain.money import Money
-from domain.postings import deposit_credit, move
-from domain.statuses import DepositStatus
+from domain.operations import OperationKind
+from domain.postings import Posting, deposit_credit, move
 from tests.world import Servers
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -75,31 +75,33 @@ class Books:
             await self.credit(await self.operation(user, currency), wallet_id, Money(holding, currency))
         return wallet_id
 
-    async def operation(self, user: str = "alice", currency: str = "usd", **values: Any) -> str:
-        """The id of a deposit that was accepted, and no more."""
+    async def operation(
+        self, user: str = "alice", currency: str = "usd", *, kind: OperationKind = OperationKind.DEPOSIT, **values: Any
+    ) -> str:
+        """The id of a deposit that was accepted, and no more; or of an operation of another kind."""
         wallet_id = await self.wallet(user, currency)
-        operation_id = new_id("dep")
+        operation_id = new_id(kind.id_prefix)
+        money = {"wallet_id": wallet_id, "amount": 20_000, "currency": currency}
+        who = {"id": operation_id, "kind": kind, "status": "requested", "caller": user, "user_id": user}
         async with self.database.transaction() as connection:
             await operations.insert_operation(
-                connection,
-                {
-                    "id": operation_id,
-                    "kind": "deposit",
-                    "status": DepositStatus.REQUESTED,
-                    "caller": user,
-                    "user_id": user,
-                    "wallet_id": wallet_id,
-                    "amount": 20_000,
-                    "currency": currency,
-                }
-                | values,
+                connection, who | ({} if kind is OperationKind.CONNECTED_ACCOUNT else money) | values
             )
         return operation_id
+
+    async def withdrawal(self, user: str = "bob", currency: str = "usd", **values: Any) -> str:
+        """The id of a withdrawal of 80.00 that was accepted, and no more."""
+        return await self.operation(user, currency, kind=OperationKind.WITHDRAWAL, **{"amount": 8_000} | values)
 
     async def credit(self, operation_id: str, wallet_id: str, money: Money, *, step: str = "credit") -> ledger.Posted:
         """Money from outside into a wallet."""
         async with self.database.transaction() as connection:
             return await ledger.post(connection, operation_id, step, deposit_credit(wallet_id, money))
+
+    async def post(self, operation_id: str, step: str, posting: Posting, **more: Any) -> ledger.Posted:
+        """One ledger transaction."""
+        async with self.database.transaction() as connection:
+            return await ledger.post(connection, operation_id, step, posting, **more)
 
     async def transfer(self, operation_id: str, step: str, amount: int, *, debit: str, credit: str) -> ledger.Posted:
         """Dollars from one wallet to another."""
@@ -113,10 +115,26 @@ class Books:
 
     # ── What must always hold ──
 
+    async def figures(self, wallet_id: str) -> ledger.WalletFigures:
+        """What the wallet holds, and what went through it."""
+        async with self.database.transaction() as connection:
+            return await ledger.wallet_figures(connection, wallet_id)
+
     async def holds(self, wallet_id: str) -> int:
         """What the wallet's owner may spend, in minor units."""
-        async with self.database.transaction() as connection:
-            return (await ledger.wallet_figures(connection, wallet_id)).available
+        return (await self.figures(wallet_id)).available
+
+    async def until_somebody_waits(self) -> None:
+        """Return once a session waits for a lock that another holds."""
+        async with self.as_superuser() as superuser:
+            for _ in range(500):
+                if await superuser.fetchval(
+                    "SELECT count(*) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+                ):
+                    return
+                await asyncio.sleep(0.01)
+        raise AssertionError("Nobody waits for a lock.")
 
     async def check(self) -> None:
         """Every transaction balances, stored balances are the sums of their entries, none has a forbidden sign."""
@@ -179,6 +197,19 @@ class Copy:
 async def at_once(work: Iterable[Awaitable[Result]]) -> list[Result]:
     """The results of all, done at the same time; the first error that one of them raises."""
     return list(await asyncio.gather(*work))
+
+
+@asynccontextmanager
+async def meanwhile(work: Awaitable[Result]) -> AsyncIterator["asyncio.Future[Result]"]:
+    """Something that goes on while the block runs, and has ended, well or not, when that ends."""
+    going_on = asyncio.ensure_future(work)
+    try:
+        yield going_on
+    except BaseException:
+        going_on.cancel()
+        raise
+    finally:
+        await asyncio.wait([going_on])
 
 
 async def with_errors(work: Iterable[Awaitable[Result]]) -> list[Result | BaseException]:

@@ -130,6 +130,79 @@ async def test_the_role_is_what_stays(empty_url: str) -> None:
     assert (tuple(role), usage) == ((False,) * 5, 0)
 
 
+# ── With something in the database ──
+
+DEPOSIT = """
+    INSERT INTO users (user_id, reference) VALUES ('bob', 'usr_bob');
+    INSERT INTO wallets (id, user_id, currency) VALUES ('wal_bob', 'bob', 'usd');
+    INSERT INTO operations (id, kind, status, caller, user_id, wallet_id, amount, currency)
+    VALUES ('dep_1', 'deposit', 'succeeded', 'bob', 'bob', 'wal_bob', 8000, 'usd');
+"""
+OF_0002 = {
+    "wallet_transfer": "('wtr_1', 'wallet_transfer', 'requested', 'bob', 'bob', 'wal_bob', 8000, 'usd')",
+    "connected_account": "('acc_1', 'connected_account', 'active', 'bob', 'bob', NULL, NULL, NULL)",
+    "withdrawal": "('wd_1', 'withdrawal', 'paid', 'bob', 'bob', 'wal_bob', 8000, 'usd')",
+}
+ACCOUNT = """
+    INSERT INTO connected_accounts VALUES
+        ('acc_1', 'bob', 'acct_1', true, true, true, true, '{usd}', '{}', NULL, NULL, false)
+"""
+
+
+async def run(url: str, statement: str) -> None:
+    """As the owner of the tables."""
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+async def operations_of(url: str) -> list[tuple[object, ...]]:
+    """All that is kept of them."""
+    connection = await asyncpg.connect(url)
+    try:
+        rows = await connection.fetch(
+            "SELECT id, kind, status, wallet_id, amount, currency FROM operations ORDER BY id"
+        )
+        return [tuple(row) for row in rows]
+    finally:
+        await connection.close()
+
+
+async def test_what_was_there_before_stays_forward_and_back(empty_url: str) -> None:
+    await asyncio.to_thread(upgrade, empty_url, "0001")
+    await run(empty_url, DEPOSIT)
+    before, schema = await operations_of(empty_url), await read_schema(empty_url)
+
+    await asyncio.to_thread(upgrade, empty_url)
+    assert await operations_of(empty_url) == before
+    await asyncio.to_thread(downgrade, empty_url, "0001")
+
+    assert await operations_of(empty_url) == before == [("dep_1", "deposit", "succeeded", "wal_bob", 8_000, "usd")]
+    assert await read_schema(empty_url) == schema
+
+
+@pytest.mark.parametrize("kind", OF_0002)
+async def test_there_is_no_way_back_for_what_would_be_lost(empty_url: str, kind: str) -> None:
+    await asyncio.to_thread(upgrade, empty_url, "0002")
+    await run(empty_url, DEPOSIT)
+    columns = "id, kind, status, caller, user_id, wallet_id, amount, currency"
+    await run(empty_url, f"INSERT INTO operations ({columns}) VALUES {OF_0002[kind]}")
+    if kind == "connected_account":
+        await run(empty_url, ACCOUNT)
+    before, schema = await operations_of(empty_url), await read_schema(empty_url)
+
+    with pytest.raises(sa.exc.IntegrityError):
+        await asyncio.to_thread(downgrade, empty_url, "0001")
+
+    assert await operations_of(empty_url) == before
+    assert len(before) == 2
+    assert await read_schema(empty_url) == schema, "and nothing was changed on the way"
+    await asyncio.to_thread(upgrade, empty_url)
+    assert await operations_of(empty_url) == before
+
+
 # ── What the code believes ──
 
 

@@ -1,47 +1,57 @@
 """Operations: statuses that only move forward, and one row per Idempotency-Key."""
 
+import itertools
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from asyncpg.exceptions import CheckViolationError
+from sqlalchemy.exc import IntegrityError
 
 from db import operations
 from db.operations import Asked
 from domain.errors import IdempotencyKeyReused
 from domain.ids import new_id
 from domain.operations import Failure, OperationKind
-from domain.statuses import LIFECYCLES, DepositStatus, is_terminal
-from tests.db.books import Books, at_once, with_errors
+from domain.statuses import LIFECYCLES, DepositStatus, Status, WithdrawalStatus, is_terminal, status_of
+from tests.db.books import Books, at_once, meanwhile, with_errors
 
 REFUSED = Failure(code="payment-refused", detail="No.")
 
 
-async def advance(books: Books, operation_id: str, status: DepositStatus, *, close: bool = False) -> bool:
+async def advance(books: Books, operation_id: str, status: Status, *, close: bool = False) -> bool:
     """Move it, with a reason if it fails."""
-    failure = REFUSED if status is DepositStatus.FAILED else None
+    failure = REFUSED if status == "failed" else None
     async with books.database.transaction() as connection:
         return await operations.advance(connection, operation_id, status, failure=failure, close=close)
 
 
-async def status_of(books: Books, operation_id: str) -> tuple[DepositStatus, bool]:
+async def standing_of(books: Books, operation_id: str) -> tuple[Status, bool]:
     """Its status, and whether it is closed."""
-    [row] = await books.sql("SELECT status, closed_at FROM operations WHERE id = $1", operation_id)
-    return DepositStatus(row["status"]), row["closed_at"] is not None
+    [row] = await books.sql("SELECT kind, status, closed_at FROM operations WHERE id = $1", operation_id)
+    return status_of(row["kind"], row["status"]), row["closed_at"] is not None
 
 
 # ── Statuses ──
 
 
-async def test_a_status_moves_where_it_may_and_nowhere_else(books: Books) -> None:
-    for earlier in DepositStatus:
-        for later in DepositStatus:
-            operation_id = await books.operation(status=earlier, failure=REFUSED.model_dump())
+@pytest.mark.parametrize("kind", OperationKind)
+async def test_a_status_moves_where_it_may_and_nowhere_else(books: Books, kind: OperationKind) -> None:
+    money = {"wallet_id": await books.wallet("bob"), "amount": 8_000, "currency": "usd"}
+    who = {"id": "op_1", "kind": kind, "caller": "bob", "user_id": "bob", "failure": REFUSED.model_dump()}
+    values: dict[str, Any] = who | ({} if kind is OperationKind.CONNECTED_ACCOUNT else money)
+    async with books.database.transaction() as connection:
+        for earlier, following in LIFECYCLES[kind].next.items():
+            for later in LIFECYCLES[kind].statuses:
+                async with connection.begin_nested() as savepoint:
+                    await operations.insert_operation(connection, values | {"status": earlier})
 
-            news = await advance(books, operation_id, later)
+                    news = await operations.advance(connection, "op_1", later, failure=REFUSED)
 
-            allowed = later in LIFECYCLES[OperationKind.DEPOSIT].next[earlier]
-            assert news is allowed, (earlier, later)
-            assert (await status_of(books, operation_id))[0] is (later if allowed else earlier)
+                    after = (await operations.require(connection, "op_1"))["status"]
+                    await savepoint.rollback()
+                assert news is (later in following), (earlier, later)
+                assert after == (later if news else earlier)
 
 
 async def test_the_database_refuses_a_step_back_by_whatever_way(books: Books) -> None:
@@ -62,7 +72,7 @@ async def test_a_saga_run_twice_is_no_news(books: Books) -> None:
 
     assert [await advance(books, operation_id, status) for status in story] == [True, True, True]
     assert [await advance(books, operation_id, status) for status in story] == [False, False, False]
-    assert await status_of(books, operation_id) == (DepositStatus.SUCCEEDED, False)
+    assert await standing_of(books, operation_id) == (DepositStatus.SUCCEEDED, False)
 
 
 async def test_of_two_ends_at_once_one_is_news(books: Books) -> None:
@@ -73,7 +83,7 @@ async def test_of_two_ends_at_once_one_is_news(books: Books) -> None:
         news = await at_once(advance(books, operation_id, end, close=True) for end in ends)
 
         assert sum(news) == 1
-        assert await status_of(books, operation_id) == (ends[news.index(True)], True)
+        assert await standing_of(books, operation_id) == (ends[news.index(True)], True)
 
 
 async def test_details_are_merged_also_by_who_comes_late(books: Books) -> None:
@@ -97,7 +107,7 @@ async def test_only_what_has_ended_can_be_closed(books: Books, status: DepositSt
     operation_id = await books.operation(status=status, failure=REFUSED.model_dump())
 
     await advance(books, operation_id, status, close=True)
-    assert await status_of(books, operation_id) == (status, is_terminal(status))
+    assert await standing_of(books, operation_id) == (status, is_terminal(status))
 
     if not is_terminal(status):
         async with books.as_owner() as owner:
@@ -114,6 +124,133 @@ async def test_closing_again_keeps_the_first_time(books: Books) -> None:
     await advance(books, operation_id, DepositStatus.SUCCEEDED, close=True)
 
     assert await books.value("SELECT closed_at FROM operations") == first
+
+
+# ── What was paid may come back ──
+
+
+async def test_what_was_paid_and_closed_is_open_again_while_it_is_brought_back(books: Books) -> None:
+    """A follow-up has taken it on, ten days after its saga has ended."""
+    operation_id = await books.withdrawal(status=WithdrawalStatus.PAYING_OUT)
+    assert await advance(books, operation_id, WithdrawalStatus.PAID)
+    assert await standing_of(books, operation_id) == (WithdrawalStatus.PAID, False), "it watches on"
+    await advance(books, operation_id, WithdrawalStatus.PAID, close=True)
+    assert await standing_of(books, operation_id) == (WithdrawalStatus.PAID, True)
+
+    assert await advance(books, operation_id, WithdrawalStatus.REVERSING)
+    assert await standing_of(books, operation_id) == (WithdrawalStatus.REVERSING, False)
+    assert await advance(books, operation_id, WithdrawalStatus.REVERSED)
+    assert await standing_of(books, operation_id) == (WithdrawalStatus.REVERSED, False)
+
+    assert not await advance(books, operation_id, WithdrawalStatus.REVERSED, close=True)
+    assert await standing_of(books, operation_id) == (WithdrawalStatus.REVERSED, True)
+    assert not await advance(books, operation_id, WithdrawalStatus.REVERSING)
+    assert await standing_of(books, operation_id) == (WithdrawalStatus.REVERSED, True), "for good"
+
+
+async def test_a_saga_that_ends_late_does_not_close_what_is_being_brought_back(books: Books) -> None:
+    """It was reset, and ends as it did before, while the follow-up is at work."""
+    operation_id = await books.withdrawal(status=WithdrawalStatus.REVERSING)
+
+    assert not await advance(books, operation_id, WithdrawalStatus.PAID, close=True)
+    assert await standing_of(books, operation_id) == (WithdrawalStatus.REVERSING, False)
+    await advance(books, operation_id, WithdrawalStatus.REVERSED)
+
+    assert not await advance(books, operation_id, WithdrawalStatus.PAID, close=True)
+    assert await standing_of(books, operation_id) == (WithdrawalStatus.REVERSED, True), "it has ended, as whatever"
+
+
+async def test_what_came_back_says_why(books: Books) -> None:
+    operation_id = await books.withdrawal(status=WithdrawalStatus.REVERSING)
+    bounced = Failure(code="payout-failed", detail="Closed.", decline_code="account_closed")
+
+    async with books.database.transaction() as connection:
+        await operations.advance(connection, operation_id, WithdrawalStatus.REVERSED, failure=bounced, close=True)
+        row = await operations.require(connection, operation_id)
+
+    assert Failure.model_validate(row["failure"]) == bounced
+
+
+async def test_those_that_wait_for_funds_are_found_while_they_do(books: Books) -> None:
+    waiting, other = await books.withdrawal(), await books.withdrawal("alice", status=WithdrawalStatus.RESERVED)
+
+    async def found() -> list[str]:
+        async with books.database.transaction() as connection:
+            return [row["id"] for row in await operations.awaiting_funds(connection)]
+
+    assert await found() == []
+    for operation_id in (waiting, other):
+        await advance(books, operation_id, WithdrawalStatus.RESERVED)
+        await advance(books, operation_id, WithdrawalStatus.AWAITING_FUNDS)
+    assert sorted(await found()) == sorted([waiting, other])
+    await advance(books, waiting, WithdrawalStatus.TRANSFERRED)
+
+    assert await found() == [other]
+
+
+async def test_an_operations_age_is_counted_from_its_acceptance(books: Books) -> None:
+    operation_id = await books.withdrawal()
+    await books.advance_clock(timedelta(days=14))
+    await advance(books, operation_id, WithdrawalStatus.RESERVED)
+
+    async with books.database.transaction() as connection:
+        ages = [
+            (await operations.require(connection, operation_id))["age"],
+            (await operations.locked(connection, operation_id))["age"],
+        ]
+
+    assert all(timedelta(days=14) <= timedelta(seconds=age) < timedelta(days=14, minutes=1) for age in ages)
+
+
+async def test_what_is_locked_is_moved_by_nobody_else(books: Books) -> None:
+    operation_id = await books.withdrawal()
+
+    async with books.database.transaction() as connection:
+        seen = await operations.locked(connection, operation_id)
+        async with meanwhile(advance(books, operation_id, WithdrawalStatus.RESERVED)) as moving:
+            await books.until_somebody_waits()
+            assert (await operations.require(connection, operation_id))["status"] == seen["status"] == "requested"
+            await connection.commit()
+
+    assert moving.result()
+    async with books.database.transaction() as connection:
+        with pytest.raises(LookupError, match="wd_none"):
+            await operations.locked(connection, "wd_none")
+
+
+# ── Whose money, and how much ──
+
+
+@pytest.mark.parametrize("kind", OperationKind)
+async def test_an_account_moves_no_money_and_all_else_says_how_much_and_whose(
+    books: Books, kind: OperationKind
+) -> None:
+    wallet_id = await books.wallet("bob")
+    insert = "INSERT INTO operations (id, kind, status, caller, user_id, wallet_id, amount, currency)"
+    insert += " VALUES ('op_1', $1, 'requested', 'bob', 'bob', $2, $3, $4)"
+    everything_or_nothing = (kind is not OperationKind.CONNECTED_ACCOUNT,) * 3
+
+    async with books.as_app() as app:
+        for said in itertools.product([True, False], repeat=3):
+            money = [value if there else None for value, there in zip((wallet_id, 8_000, "usd"), said, strict=True)]
+            if said != everything_or_nothing:
+                with pytest.raises(CheckViolationError, match=r"money_is_whose|money_or_account"):
+                    await app.execute(insert, kind, *money)
+            else:
+                await app.execute(insert, kind, *money)
+                await books.sql("DELETE FROM operations")
+
+
+@pytest.mark.parametrize("amount", [0, -1])
+async def test_what_is_moved_is_more_than_nothing(books: Books, amount: int) -> None:
+    with pytest.raises(IntegrityError, match="operations_amount_check"):
+        await books.withdrawal(amount=amount)
+
+
+@pytest.mark.parametrize("status", ["paid", "active", "awaiting_payment", "REQUESTED"])
+async def test_a_status_is_one_of_the_operations_kind(books: Books, status: str) -> None:
+    with pytest.raises(IntegrityError, match="operations_kind_status_fkey"):
+        await books.operation(kind=OperationKind.WALLET_TRANSFER, status=status)
 
 
 async def test_what_failed_says_why(books: Books) -> None:
@@ -168,16 +305,38 @@ async def test_a_flag_says_why(books: Books) -> None:
 async def test_an_operators_action_is_kept_once_with_what_they_saw(books: Books) -> None:
     operation_id = await books.operation()
 
-    async def act() -> None:
+    async def act() -> bool:
         async with books.database.transaction() as connection:
-            await operations.record_operator_action(
+            return await operations.record_operator_action(
                 connection, operation_id, "upd_1", verb="retry", actor="olga", reason="mended"
             )
 
-    await at_once(act() for _ in range(5))
+    kept = await at_once(act() for _ in range(5))
 
+    assert sorted(kept) == [False, False, False, False, True], "who is first is told so"
     [action] = await books.sql("SELECT actor, verb, reason, seen ->> 'status' AS status FROM operator_actions")
     assert tuple(action) == ("olga", "retry", "mended", "requested")
+
+
+ACT = {"verb": "retry", "actor": "olga", "reason": "mended"}
+
+
+@pytest.mark.parametrize("other", [{"verb": "resume"}, {"actor": "otto"}, {"reason": "mended again"}], ids=str)
+async def test_an_id_stands_for_one_act(books: Books, other: dict[str, str]) -> None:
+    operation_id, another = await books.operation(), await books.operation()
+
+    async def act(what: dict[str, str], on: str = operation_id) -> bool:
+        async with books.database.transaction() as connection:
+            return await operations.record_operator_action(connection, on, "upd_1", **what)
+
+    assert await act(ACT)
+    assert not await act(ACT)
+    with pytest.raises(IdempotencyKeyReused, match="another act"):
+        await act(ACT | other)
+    assert await act(ACT | other, another), "on another operation it is another id"
+    assert await books.value("SELECT count(*) FROM operator_actions WHERE operation_id = $1", operation_id) == 1
+    with pytest.raises(LookupError):
+        await act(ACT, "dep_none")
 
 
 # ── Who is found, and when ──

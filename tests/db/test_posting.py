@@ -1,6 +1,9 @@
 """Posting: once per step, whole or not at all, and the balances with it."""
 
+from datetime import timedelta
+
 import pytest
+from sqlalchemy.exc import NoResultFound
 
 from db import ledger
 from domain.accounts import Account, AccountKind
@@ -176,6 +179,21 @@ async def test_never_negative_is_meant_in_the_accounts_direction(
         async with books.database.transaction() as connection:
             await ledger.post(connection, operation, "step", posting)
         assert await books.value("SELECT balance FROM ledger_balances") == amount
+
+
+async def test_a_transactions_age_is_counted_from_its_first_posting(books: Books) -> None:
+    operation, wallet = await books.operation(), await books.wallet()
+    first = await books.credit(operation, wallet, Money(500, "usd"))
+    await books.advance_clock(timedelta(days=10))
+
+    again = await books.credit(operation, wallet, Money(500, "usd"))
+
+    async with books.database.transaction() as connection:
+        age = await ledger.age(connection, again.id)
+        assert again.id == first.id
+        assert timedelta(days=10).total_seconds() <= age < timedelta(days=10, minutes=1).total_seconds()
+        with pytest.raises(NoResultFound):
+            await ledger.age(connection, "ltx_none")
 
 
 # ── At the same time ──

@@ -8,7 +8,7 @@ from db import ledger
 from domain.accounts import AccountKind
 from domain.errors import InsufficientFunds
 from domain.money import Money
-from domain.postings import Entry, Posting
+from domain.postings import Entry, Posting, reserve
 from tests.db.books import STRIPE_BALANCE, Books, at_once, available, with_errors
 
 
@@ -22,6 +22,21 @@ async def test_a_wallet_debited_a_hundred_times_at_once_gives_what_it_holds(book
     assert sum(isinstance(outcome, ledger.Posted) for outcome in outcomes) == 30
     assert sum(isinstance(outcome, InsufficientFunds) for outcome in outcomes) == 70
     assert (await books.holds(alice), await books.holds(bob)) == (50, 3_000)
+    await books.check()
+
+
+async def test_fifty_reserve_at_once_what_the_balance_allows(books: Books) -> None:
+    bob = await books.wallet("bob", holding=100_500)
+    withdrawals = [await books.withdrawal() for _ in range(50)]
+
+    outcomes = await with_errors(
+        books.post(operation, "reserve", reserve(bob, Money(8_000, "usd"))) for operation in withdrawals
+    )
+
+    assert sum(isinstance(outcome, ledger.Posted) for outcome in outcomes) == 12
+    assert sum(isinstance(outcome, InsufficientFunds) for outcome in outcomes) == 38
+    figures = await books.figures(bob)
+    assert (figures.available, figures.in_transit) == (100_500 - 96_000, 96_000)
     await books.check()
 
 

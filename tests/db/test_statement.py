@@ -6,8 +6,8 @@ import random
 from db import ledger
 from domain.accounts import Account, AccountKind
 from domain.money import Money
-from domain.postings import Entry, Posting, deposit_credit, move
-from tests.db.books import Books, at_once, available
+from domain.postings import Entry, Posting, deposit_credit, move, paid, payout, reserve, transfer, wallet_transfer
+from tests.db.books import STRIPE_BALANCE, Books, at_once, available
 
 Position = tuple[int, int]
 
@@ -127,7 +127,7 @@ async def test_figures_tell_earned_spent_and_withdrawn_from_moves_within_a_walle
     in_flight = Account(AccountKind.PAYOUTS_IN_FLIGHT, "usd", "acct_bob")
     operation = await books.operation()
     fees = [Account(kind, "usd") for kind in (AccountKind.PLATFORM_FEES, AccountKind.SERVICE_FEES)]
-    paid = move(Money(8_000, "usd"), debit=in_transit, credit=in_flight)
+    arrived = move(Money(8_000, "usd"), debit=in_transit, credit=in_flight)
     steps = [
         deposit_credit(customer, Money(20_000, "usd")),
         move(Money(10_500, "usd"), debit=available(customer), credit=escrow),
@@ -135,22 +135,69 @@ async def test_figures_tell_earned_spent_and_withdrawn_from_moves_within_a_walle
         Posting((Entry(escrow, -10_000), Entry(fees[1], 2_000), Entry(available(contractor), 8_000))),
         move(Money(8_000, "usd"), debit=available(contractor), credit=in_transit),
         move(Money(8_000, "usd"), debit=in_flight, credit=Account(AccountKind.STRIPE_BALANCE, "usd")),
-        paid,
+        arrived,
     ]
 
-    async def figures(wallet: str) -> ledger.WalletFigures:
-        async with books.database.transaction() as connection:
-            return await ledger.wallet_figures(connection, wallet)
-
-    assert await figures(customer) == ledger.WalletFigures(0, 0, 0, 0, 0, 0)
+    assert await books.figures(customer) == ledger.WalletFigures(0, 0, 0, 0, 0, 0)
     for n, step in enumerate(steps):
         async with books.database.transaction() as connection:
             await ledger.post(connection, operation, f"step {n}", step)
 
-    assert await figures(customer) == ledger.WalletFigures(9_500, 0, 0, earned=0, spent=10_500, withdrawn=0)
-    assert await figures(contractor) == ledger.WalletFigures(0, 0, 0, earned=8_000, spent=0, withdrawn=8_000)
+    assert await books.figures(customer) == ledger.WalletFigures(9_500, 0, 0, earned=0, spent=10_500, withdrawn=0)
+    assert await books.figures(contractor) == ledger.WalletFigures(0, 0, 0, earned=8_000, spent=0, withdrawn=8_000)
 
     async with books.database.transaction() as connection:
-        await ledger.post(connection, operation, "failed_late", paid.mirrored())
-    assert await figures(contractor) == ledger.WalletFigures(0, 0, 8_000, earned=8_000, spent=0, withdrawn=0)
+        await ledger.post(connection, operation, "failed_late", arrived.mirrored())
+    assert await books.figures(contractor) == ledger.WalletFigures(0, 0, 8_000, earned=8_000, spent=0, withdrawn=0)
+    await books.check()
+
+
+async def test_what_goes_from_wallet_to_wallet_is_spent_by_one_and_earned_by_the_other(books: Books) -> None:
+    alice, bob, operation = await books.wallet(holding=500), await books.wallet("bob"), await books.operation()
+
+    await books.post(operation, "move", wallet_transfer(alice, bob, Money(120, "usd")))
+    await books.post(operation, "another", wallet_transfer(bob, alice, Money(20, "usd")))
+
+    assert await books.figures(alice) == ledger.WalletFigures(400, 0, 0, earned=20, spent=120, withdrawn=0)
+    assert await books.figures(bob) == ledger.WalletFigures(100, 0, 0, earned=120, spent=20, withdrawn=0)
+
+
+async def test_a_withdrawal_is_withdrawn_once_it_has_arrived_and_until_it_has_not(books: Books) -> None:
+    """80.00 out, back ten days later, and from the connected account in two parts: nothing of it spent or earned."""
+    bob, operation = await books.wallet("bob", holding=10_000), await books.withdrawal()
+    eighty, acct = Money(8_000, "usd"), "acct_bob"
+    told = []
+
+    async def step(name: str, posting: Posting, *, reverses: str | None = None) -> str:
+        posted = await books.post(operation, name, posting, reverses=reverses)
+        figures = await books.figures(bob)
+        told.append((name, figures.available, figures.in_transit, figures.withdrawn))
+        assert (figures.escrow, figures.earned, figures.spent) == (0, 0, 0)
+        return posted.id
+
+    await step("reserve", reserve(bob, eighty))
+    await step("transfer", transfer(acct, eighty))
+    sent = await step("payout", payout(acct, eighty))
+    arrived = await step("paid", paid(bob, acct, eighty))
+    await step("paid_mirror", paid(bob, acct, eighty).mirrored(), reverses=arrived)
+    await step("payout_mirror", payout(acct, eighty).mirrored(), reverses=sent)
+    for number, part in enumerate([Money(5_000, "usd"), Money(3_000, "usd")], start=1):
+        await step(f"reversal#{number}", transfer(acct, part).mirrored())
+        await step(f"restore#{number}", reserve(bob, part).mirrored())
+
+    assert told == [
+        ("reserve", 2_000, 8_000, 0),
+        ("transfer", 2_000, 8_000, 0),
+        ("payout", 2_000, 8_000, 0),
+        ("paid", 2_000, 0, 8_000),
+        ("paid_mirror", 2_000, 8_000, 0),
+        ("payout_mirror", 2_000, 8_000, 0),
+        ("reversal#1", 2_000, 8_000, 0),
+        ("restore#1", 7_000, 3_000, 0),
+        ("reversal#2", 7_000, 3_000, 0),
+        ("restore#2", 10_000, 0, 0),
+    ]
+    assert not await books.sql("SELECT FROM ledger_balances WHERE balance <> 0 AND guard = -1"), "none left at Stripe"
+    async with books.database.transaction() as connection:
+        assert await ledger.platform_balance(connection, STRIPE_BALANCE) == -10_000
     await books.check()

@@ -15,12 +15,22 @@ from asyncpg.exceptions import (
     UniqueViolationError,
 )
 
-from db import ledger, operations, outbox
+from db import ledger, operations, outbox, users
+from db.operations import Asked
 from domain.money import Money
 from tests.db.books import Books, Connection, Copy
 from tests.world import Servers
 
-APPEND_ONLY = ["ledger_transactions", "ledger_entries", "stripe_balance_links", "events", "operator_actions"]
+APPEND_ONLY = [
+    "ledger_transactions",
+    "ledger_entries",
+    "stripe_balance_links",
+    "events",
+    "operator_actions",
+    "wallet_actions",
+]
+A_COLUMN = {"stripe_balance_links": "stripe_account", "operator_actions": "reason", "wallet_actions": "reason"}
+"""Of those that do not say in which transaction they were written."""
 
 ROLES: dict[str, Callable[[Books], AbstractAsyncContextManager[Connection]]] = {
     "owner": Books.as_owner,
@@ -49,6 +59,7 @@ async def fill(books: Books) -> Full:
         await operations.record_operator_action(
             connection, operation, "act_1", verb="retry", actor="olga", reason="mended"
         )
+        await users.act_on_wallet(connection, Asked("olga", "act_2", "f"), wallet, "activate", "mended")
         await ledger.link(connection, posted.entry_ids[:1], "txn_1")
     accounts = {row["kind"]: row["id"] for row in await books.sql("SELECT id, kind FROM ledger_accounts")}
     return Full(books, operation, posted.id, accounts["wallet_available"], accounts["stripe_balance"])
@@ -69,7 +80,7 @@ async def full(servers: Servers) -> AsyncIterator[Full]:
 @pytest.mark.parametrize("table", APPEND_ONLY)
 @pytest.mark.parametrize("statement", ["UPDATE {} SET xmin = xmin", "DELETE FROM {}", "TRUNCATE {} CASCADE"])
 async def test_the_application_may_not_touch_what_was_written(full: Full, table: str, statement: str) -> None:
-    column = {"stripe_balance_links": "stripe_account", "operator_actions": "reason"}.get(table, "xid")
+    column = A_COLUMN.get(table, "xid")
     statement = statement.replace("xmin", column).format(table)
 
     async with full.books.as_app() as app:
@@ -80,7 +91,7 @@ async def test_the_application_may_not_touch_what_was_written(full: Full, table:
 @pytest.mark.parametrize("table", APPEND_ONLY)
 @pytest.mark.parametrize("role", ROLES)
 async def test_not_even_the_owner_edits_what_was_written(full: Full, table: str, role: str) -> None:
-    column = {"stripe_balance_links": "stripe_account", "operator_actions": "reason"}.get(table, "xid")
+    column = A_COLUMN.get(table, "xid")
     before = await full.books.sql(f"SELECT * FROM {table}")
 
     async with ROLES[role](full.books) as connection:
@@ -122,6 +133,9 @@ async def test_the_application_may_write_only_what_is_granted(books: Books) -> N
         assert not {"amount", "currency", "wallet_id", "params", "idempotency_key", "fingerprint"} & set(
             columns[table, "UPDATE"]
         )
+    assert not {"operation_id", "user_id", "id"} & set(columns["connected_accounts", "UPDATE"]), "whose it is stays"
+    assert set(columns["wallets", "UPDATE"]) == {"active", "frozen"}
+    assert ("wallet_actions", "UPDATE") not in columns
     untouched = {"deployment", "ledger_balances", "ledger_account_kinds", "operation_statuses", "operation_moves"}
     assert not untouched & {table for table, _ in columns}
 
@@ -136,12 +150,17 @@ async def test_the_application_may_write_only_what_is_granted(books: Books) -> N
         "UPDATE deployment SET mode = 'live'",
         "UPDATE deployment SET clock_offset = interval '1 day'",
         "INSERT INTO operation_moves VALUES ('deposit', 'failed', 'succeeded')",
+        "INSERT INTO operation_statuses VALUES ('withdrawal', 'vanished', true)",
         "UPDATE operations SET amount = 1",
+        "UPDATE wallets SET user_id = 'mallory'",
+        "UPDATE connected_accounts SET id = 'acct_mallory'",
+        "UPDATE connected_accounts SET user_id = 'mallory'",
         "UPDATE stripe_calls SET params = '{}'",
         "UPDATE requests SET operation_id = 'dep_other'",
         "DELETE FROM requests",
         "DELETE FROM stripe_calls",
         "DELETE FROM stripe_events",
+        "DELETE FROM connected_accounts",
         "ALTER TABLE ledger_entries DISABLE TRIGGER ALL",
         "DROP TRIGGER append_only ON ledger_entries",
         "SET session_replication_role = replica",

@@ -34,6 +34,29 @@ def test_waits_never_get_shorter() -> None:
         assert all(sooner <= later for sooner, later in itertools.pairwise(map(wait, range(50))))
 
 
+def test_funds_are_awaited_for_14_days_and_what_was_paid_is_watched_for_10() -> None:
+    assert (PACING.funds_poll, PACING.funds_wait) == (3_600, 14 * 86_400)
+    assert (PACING.paid_poll, PACING.paid_watch) == (86_400, 10 * 86_400)
+
+
+@pytest.mark.parametrize("name", ["funds_poll", "funds_wait", "paid_poll", "paid_watch"])
+@pytest.mark.parametrize("value", [0, -1, float("inf"), float("nan")])
+def test_a_withdrawal_waits_for_some_time_and_not_for_ever(name: str, value: float) -> None:
+    assert getattr(Pacing.model_validate({name: 0.5}), name) == 0.5
+    with pytest.raises(ValidationError, match=name):
+        Pacing.model_validate({name: value})
+
+
+@pytest.mark.parametrize(("apart", "allowed"), [(7_200, True), (7_201, False)])
+def test_look_ups_can_be_far_enough_apart(apart: float, allowed: bool) -> None:
+    """Each retry sends again, and only what was not sent again for so long counts as undone."""
+    if allowed:
+        assert Pacing(absent_apart=apart).saga_retries[-1] >= apart
+    else:
+        with pytest.raises(ValidationError, match="absent_apart must not be longer"):
+            Pacing(absent_apart=apart)
+
+
 def test_an_unanswered_call_is_the_activitys_to_judge() -> None:
     assert PACING.http_timeout < PACING.start_to_close
 

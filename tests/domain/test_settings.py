@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from domain.money import Money, currency
-from domain.settings import DEFAULT_DEPOSIT_BOUNDS, Bounds, Mode, Settings
+from domain.settings import DEFAULT_DEPOSIT_BOUNDS, DEFAULT_WITHDRAWAL_BOUNDS, Bounds, Mode, Settings
 
 DATABASE_URL = "postgresql://paysaga:database-hush@localhost/paysaga"
 
@@ -96,6 +96,21 @@ def test_the_default_bounds_are_ten_units_or_more_and_payable(code: str) -> None
     assert bounds.largest == 99_999_999, "Stripe's own ceiling of a charge"
 
 
+@pytest.mark.parametrize("code", DEFAULT_WITHDRAWAL_BOUNDS)
+def test_the_default_bounds_of_a_withdrawal_are_ten_to_ten_thousand_units(code: str) -> None:
+    bounds = DEFAULT_WITHDRAWAL_BOUNDS[code]
+    units = [Money(bound, code).check_increment().amount for bound in (bounds.smallest, bounds.largest)]
+
+    if code == "jpy":
+        assert units == [1_000, 1_000_000]
+    else:
+        assert [unit / 10 ** currency(code).exponent for unit in units] == [10, 10_000]
+
+
+def test_every_currency_of_a_wallet_can_be_withdrawn_by_default() -> None:
+    assert set(settings().withdrawal_bounds) == set(settings().deposit_bounds)
+
+
 @pytest.mark.parametrize(
     "bounds",
     [{"smallest": 0}, {"smallest": -1}, {"smallest": 5, "largest": 4}, {"smallest": 1, "largest": 100_000_000}],
@@ -106,16 +121,29 @@ def test_bounds_that_leave_no_room_are_refused(bounds: dict[str, int]) -> None:
 
 
 @pytest.mark.parametrize("code", ["USD", "xxx"])
-def test_a_wallets_currency_is_one_that_stripe_settles(code: str) -> None:
+@pytest.mark.parametrize("name", ["deposit_bounds", "withdrawal_bounds"])
+def test_a_wallets_currency_is_one_that_stripe_settles(name: str, code: str) -> None:
     with pytest.raises(ValidationError, match="not a currency"):
-        settings(deposit_bounds={code: {"smallest": 1_000}})
+        settings(**{name: {code: {"smallest": 1_000}}})
 
 
-@pytest.mark.parametrize("name", ["answer_within", "sweep_every", "sweep_older_than"])
+@pytest.mark.parametrize("name", ["answer_within", "sweep_every", "sweep_older_than", "earnings_hold"])
 @pytest.mark.parametrize("value", [-1.0, float("inf"), float("nan")])
 def test_a_wait_is_a_number_of_seconds(name: str, value: float) -> None:
     with pytest.raises(ValidationError):
         settings(**{name: value})
+
+
+def test_what_was_earned_can_be_withdrawn_at_once_unless_somebody_says_otherwise() -> None:
+    assert settings().earnings_hold == 0
+    assert settings(earnings_hold=86_400).earnings_hold == 86_400
+
+
+@pytest.mark.parametrize("days", [-1, 1.5])
+def test_an_estimate_is_a_number_of_days(days: float) -> None:
+    assert settings(payout_days=0).payout_days == 0
+    with pytest.raises(ValidationError):
+        settings(payout_days=days)
 
 
 # ── As the environment says it ──
@@ -128,6 +156,8 @@ def test_the_environment_is_read_under_its_usual_names(monkeypatch: pytest.Monke
     monkeypatch.setenv("STRIPE_CONNECT_WEBHOOK_SECRETS", "")
     monkeypatch.setenv("PAYSAGA_PACING__HTTP_TIMEOUT", "5")
     monkeypatch.setenv("PAYSAGA_DEPOSIT_BOUNDS", '{"usd": {"smallest": 500}}')
+    monkeypatch.setenv("PAYSAGA_WITHDRAWAL_BOUNDS", '{"usd": {"smallest": 500, "largest": 600}}')
+    monkeypatch.setenv("PAYSAGA_RETURN_HOSTS", '["app.example.com", "example.org"]')
 
     read = Settings()
 
@@ -135,6 +165,12 @@ def test_the_environment_is_read_under_its_usual_names(monkeypatch: pytest.Monke
     assert read.stripe_connect_webhook_secrets == ()
     assert read.pacing.http_timeout == 5.0
     assert read.deposit_bounds == {"usd": Bounds(smallest=500)}
+    assert read.withdrawal_bounds == {"usd": Bounds(smallest=500, largest=600)}
+    assert read.return_hosts == ("app.example.com", "example.org")
+
+
+def test_nobody_is_sent_anywhere_unless_somebody_says_where() -> None:
+    assert settings().return_hosts == ()
 
 
 def test_what_is_missing_is_named() -> None:

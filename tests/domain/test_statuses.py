@@ -11,6 +11,7 @@ from domain.statuses import (
     Status,
     WithdrawalStatus,
     before,
+    ends_like,
     is_terminal,
     status_of,
     too_late_to_cancel,
@@ -74,6 +75,13 @@ def test_before_is_the_moves_read_backwards() -> None:
         }
     assert before(DepositStatus.REQUESTED) == []
     assert before(WithdrawalStatus.RESERVED) == [WithdrawalStatus.REQUESTED]
+
+
+def test_ends_are_those_of_the_same_kind() -> None:
+    for life in LIFECYCLES.values():
+        for status in life.statuses:
+            assert set(ends_like(status)) == life.terminal
+    assert set(map(type, ends_like(WithdrawalStatus.PAID))) == {WithdrawalStatus}
 
 
 def test_equal_words_of_two_kinds_are_two_statuses() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.stripe_events import Reading, Unreadable, read
+from domain.stripe_events import FUNDS, WAITED_FOR, Reading, Unreadable, read
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.sampled_from(["", "pi_1", "dep_1"]),
@@ -39,6 +39,53 @@ def event(thing: object) -> dict[str, Any]:
 )
 def test_an_event_is_read_for_whose_it_is(thing: object, reading: Reading) -> None:
     assert read(event(thing)) == reading
+
+
+ACCOUNT_EVENTS: dict[str, dict[str, Any]] = {
+    "account.updated": {"id": "acct_1", "object": "account", "metadata": {}},
+    "account.application.deauthorized": {"id": "ca_1", "object": "application"},
+    "account.external_account.created": {"id": "ba_1", "object": "bank_account", "metadata": {}},
+    "account.external_account.updated": {"id": "ba_1", "object": "bank_account", "metadata": {}},
+    "account.external_account.deleted": {"id": "ba_1", "object": "bank_account", "metadata": {}},
+    "capability.updated": {"id": "transfers", "object": "capability", "account": "acct_1"},
+}
+"""What Stripe tells of a connected account as a whole: each with the object that it is about."""
+
+
+def connect_event(kind: str, thing: dict[str, Any], account: object = "acct_1") -> dict[str, Any]:
+    """An event of `kind` at the endpoint that hears of connected accounts."""
+    return {"id": "evt_1", "type": kind, "account": account, "data": {"object": thing}}
+
+
+@pytest.mark.parametrize("kind", ACCOUNT_EVENTS)
+def test_what_an_account_is_told_of_finds_its_saga_by_the_account(kind: str) -> None:
+    thing = ACCOUNT_EVENTS[kind]
+
+    assert read(connect_event(kind, thing)) == Reading(thing["id"], None, (thing["id"], "acct_1"))
+
+
+def test_every_event_of_accounts_is_waited_for_and_tried_here() -> None:
+    assert {kind for kind in WAITED_FOR if kind.startswith(("account.", "capability."))} == set(ACCOUNT_EVENTS)
+    assert FUNDS not in WAITED_FOR, "it is nobody's, and wakes all who wait for funds"
+
+
+@pytest.mark.parametrize("kind", sorted(WAITED_FOR - set(ACCOUNT_EVENTS)))
+def test_no_other_event_is_an_accounts(kind: str) -> None:
+    """A payout that its owner made on the account is none of ours, whoever's the account is."""
+    assert read(connect_event(kind, {"id": "po_1"})) == Reading("po_1", None, ("po_1",))
+
+
+def test_a_payout_of_ours_says_so_itself() -> None:
+    ours = {"id": "po_1", "metadata": {"operation_id": "wd_1", "step": "create_payout"}}
+
+    assert read(connect_event("payout.failed", ours)) == Reading("po_1", "wd_1", ("po_1",))
+
+
+@pytest.mark.parametrize("account", [None, "", 7, {"id": "acct_1"}], ids=str)
+def test_an_account_that_is_not_named_is_none(account: object) -> None:
+    related = read(connect_event("account.application.deauthorized", {"id": "ca_1"}, account)).related
+
+    assert related == (("ca_1", "") if account == "" else ("ca_1",))
 
 
 @pytest.mark.parametrize(
