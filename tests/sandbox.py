@@ -40,7 +40,7 @@ class Sandbox:
         return found["data"] if found["object"] == "list" else found
 
     async def payout_fault(self, kind: str, **more: Any) -> None:
-        """Let the next payout fail at its bank (`fail`), days after it was paid (`fail_late`), or stand still (`hold`)."""
+        """Let the next payout `fail` at its bank, `fail_late` after it was paid, or stand still until told (`hold`)."""
         await self.control("POST", "payout_faults", kind=kind, **more)
 
     async def register_webhook(self, url: str, *, connect: bool) -> str:

@@ -8,7 +8,7 @@ import asyncio
 import secrets
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +23,7 @@ from stripe import StripeClient
 from temporalio.client import Client, WorkflowHandle, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import TimeSkipper
+from temporalio.worker import Interceptor
 
 from activities.stripe_client import open_client
 from activities.temporal_client import connect
@@ -103,6 +104,16 @@ class World:
         ):
             yield
 
+    @asynccontextmanager
+    async def inhabited_by_a_worker(self) -> AsyncIterator[None]:
+        """A worker in this process, for a world that was opened without, until others take over."""
+        async with (
+            open_database(self.settings.database_url.get_secret_value(), pool_size=5) as database,
+            open_client(self.sandbox.key, base=self.sandbox.url, timeout=2) as stripe,
+            build(Parts(self.settings, self.temporal, database, stripe)),
+        ):
+            yield
+
     @property
     def database(self) -> str:
         """The name of the world's database."""
@@ -159,28 +170,30 @@ class World:
         return found
 
     async def onboarded(self, user: str = "carl", **bank: Any) -> str:
-        """A contractor whose account at Stripe can receive and pay out, by `bank` (see the sandbox); the account's id."""
+        """A contractor with an account at Stripe that can receive, and pay out to `bank`; the account's id."""
         profile = {"email": f"{user}@example.com", "name": user.title(), "country": "US"}
         assert (await self.call("PUT", "/v1/me", profile, user=user, role="contractor")).status_code == 200
         urls = {"return_url": "http://localhost/done", "refresh_url": "http://localhost/again"}
         made = await self.call("POST", "/v1/connect/account", urls, user=user, role="contractor")
-        assert made.status_code == 201, made.text
-        account = str(made.json()["stripe_account"])
+        assert made.status_code in (201, 202), made.text
+        known = await self.until(made.json()["id"], lambda now: "stripe_account" in now["details"])
+        account = str(known["details"]["stripe_account"])
         await self.sandbox.control("POST", f"accounts/{account}/complete_onboarding", **bank)
         await self.until(made.json()["id"], lambda now: now["status"] == "active")
         return account
 
     async def funded(self, user: str = "carl", amount: int = 20_000, currency: str = "usd") -> None:
         """Money in a contractor's wallet: a customer's, paid with the card whose money is there at once."""
-        paid = await self.accepted_deposit(amount, currency, user="clara", payment_method="pm_card_bypassPending")
-        await self.closed(paid["id"])
+        paid = await self.deposit(amount, currency, user="clara", payment_method="pm_card_bypassPending")
+        await self.closed(paid.json()["id"])
         await self.give("clara", user, amount, currency)
 
     async def give(self, giver: str, taker: str, amount: int, currency: str = "usd") -> None:
         """The marketplace moves money from one user's wallet to another's."""
         body = {"from_user_id": giver, "to_user_id": taker, "amount": amount, "currency": currency}
         moved = await self.call("POST", "/v1/wallet-transfers", body, user="shop", role="service")
-        assert moved.status_code == 201, moved.text
+        assert moved.status_code in (201, 202), moved.text
+        await self.closed(moved.json()["id"])
 
     async def withdraw(
         self, amount: int = 8_000, currency: str = "usd", *, user: str = "carl", key: str | None = None
@@ -340,9 +353,12 @@ async def open_world(
     api: bool = True,
     template: str = TEMPLATE,
     stripe_key: str | None = None,
+    around: Sequence[Interceptor] = (),
     **changed: Any,
 ) -> AsyncIterator[World]:
     """A fresh world; with `worker` and `api` in this process unless the test runs its own.
+
+    `around` are interceptors of the worker, by which a test meddles with single steps.
 
     `template` is the database it begins with a copy of, and `stripe_key` the platform at the sandbox that this one
     belongs to; its webhooks then go where they went before.
@@ -376,7 +392,7 @@ async def open_world(
             open_client(sandbox.key, base=servers.sandbox_url, timeout=settings.pacing.http_timeout)
         )
         if worker:
-            await stack.enter_async_context(build(Parts(settings, temporal, database, stripe)))
+            await stack.enter_async_context(build(Parts(settings, temporal, database, stripe), around=around))
         if api:
             await stack.enter_async_context(serve_api(settings, database, temporal, stripe))
         http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30)

@@ -18,8 +18,8 @@ STEPS = [
 ]
 """Every activity of a deposit that goes well."""
 
-QUICK = BRISK.model_copy(update={"http_timeout": 1.0, "start_to_close": 1.5})
-"""Pacing that finds a dead worker's step again within 1.5 s."""
+QUICK = BRISK.model_copy(update={"http_timeout": 0.6, "start_to_close": 0.9})
+"""Pacing that finds a dead worker's step again within 0.9 s."""
 
 
 async def _one_of_everything(world: World, operation_id: str) -> None:

@@ -1,4 +1,4 @@
-"""Deposits to record: one for each way that a deposit can go. Each gives the ids of the workflows to keep."""
+"""Sagas to record: one for each way that they can go. Each gives the id of the workflow to keep."""
 
 from collections.abc import Awaitable, Callable
 
@@ -111,6 +111,140 @@ async def followed_up(world: World) -> str:
     return await _finished(world, f"{deposit['id']}/followup")
 
 
+async def wallet_transfer_succeeded(world: World) -> str:
+    """From one wallet to another."""
+    await world.funded("carl", 20_000)
+    return await _finished(world, await _only(world, "wallet_transfer"))
+
+
+async def wallet_transfer_failed(world: World) -> str:
+    """The giver's wallet holds too little."""
+    await world.accepted_deposit(user="clara")
+    body = {"from_user_id": "clara", "to_user_id": "carl", "amount": 1_000, "currency": "usd"}
+    await world.call("POST", "/v1/wallet-transfers", body, user="shop", role="service")
+    return await _finished(world, await _only(world, "wallet_transfer"))
+
+
+async def account_deauthorized(world: World) -> str:
+    """Onboarded, restricted, set free, and cut off by its owner."""
+    stripe_account = await world.onboarded()
+    account = await _only(world, "connected_account")
+    await world.sandbox.control("POST", f"accounts/{stripe_account}/restrict", requirements=["external_account"])
+    await world.until(account, lambda now: now["status"] == "restricted")
+    await world.sandbox.control("POST", f"accounts/{stripe_account}/lift_restriction")
+    await world.until(account, lambda now: now["status"] == "active")
+    await world.sandbox.control("POST", f"accounts/{stripe_account}/deauthorize")
+    return await _finished(world, account)
+
+
+async def account_failed(world: World) -> str:
+    """Stripe makes no account in that country."""
+    profile = {"email": "carl@example.com", "name": "Carl", "country": "AQ"}
+    await world.call("PUT", "/v1/me", profile, user="carl", role="contractor")
+    urls = {"return_url": "http://localhost/done", "refresh_url": "http://localhost/again"}
+    await world.call("POST", "/v1/connect/account", urls, user="carl", role="contractor")
+    return await _finished(world, await _only(world, "connected_account"))
+
+
+async def withdrawal_paid(world: World) -> str:
+    """Paid, and watched for ten days without word."""
+    await world.onboarded()
+    await world.funded()
+    withdrawal = await world.accepted_withdrawal()
+    await world.until(withdrawal, lambda now: now["status"] == "paid")
+    for _ in range(9):
+        await world.skip(86_400, withdrawal)
+    await world.skip(1.5 * 86_400, withdrawal)
+    return await _finished(world, withdrawal)
+
+
+async def withdrawal_reversed(world: World) -> str:
+    """The bank did not take it, and every webhook was lost: what it does then does not depend on when things arrive."""
+    account = await world.onboarded(account_number="000111111113")
+    await world.funded()
+    await world.sandbox.event_fault("*", "drop")
+    withdrawal = await world.accepted_withdrawal()
+
+    async def has_failed() -> bool:
+        return [payout["status"] for payout in await world.sandbox.of_account(account, "payouts")] == ["failed"]
+
+    await until(has_failed, within=10)
+    await world.skip(6, withdrawal)
+    return await _finished(world, withdrawal)
+
+
+async def withdrawal_sent_back_late(world: World) -> str:
+    """Paid, and sent back five days later."""
+    await world.onboarded()
+    await world.funded()
+    withdrawal = await world.accepted_withdrawal()
+    paid = await world.until(withdrawal, lambda now: now["status"] == "paid")
+    await world.skip(5 * 86_400, withdrawal)
+    await world.sandbox.control("POST", f"payouts/{paid['details']['payout']}/fail")
+    return await _finished(world, withdrawal)
+
+
+async def withdrawal_partly_reversed(world: World) -> str:
+    """The connected account held too little to be taken back, for a while."""
+    account = await world.onboarded()
+    await world.funded()
+    await world.sandbox.payout_fault("hold")
+    withdrawal = await world.accepted_withdrawal()
+    paying = await world.until(withdrawal, lambda now: now["status"] == "paying_out")
+    await world.sandbox.control("POST", f"accounts/{account}/adjust_balance", amount=-3_000)
+    await world.sandbox.control("POST", f"payouts/{paying['details']['payout']}/fail")
+    await world.until(withdrawal, lambda now: now["needs_attention"])
+    await world.sandbox.control("POST", f"accounts/{account}/adjust_balance", amount=3_000)
+    return await _finished(world, withdrawal)
+
+
+async def withdrawal_canceled(world: World) -> str:
+    """Called off while it awaited the platform's funds."""
+    withdrawal = await _awaiting_funds(world)
+    await world.call("POST", f"/v1/withdrawals/{withdrawal}/cancel", user="carl", role="contractor")
+    return await _finished(world, withdrawal)
+
+
+async def withdrawal_funds_came(world: World) -> str:
+    """Awaited the platform's funds, which came."""
+    withdrawal = await _awaiting_funds(world)
+    await world.sandbox.control("POST", "adjust_balance", amount=19_000)
+    return await _finished(world, withdrawal)
+
+
+async def withdrawal_failed(world: World) -> str:
+    """There is no account to withdraw through."""
+    await world.funded()
+    answer = await world.withdraw()
+    return await _finished(world, answer.json()["operation_id"])
+
+
+async def withdrawal_followed_up(world: World) -> str:
+    """Sent back after the saga had closed; the follow-up is kept."""
+    await world.onboarded()
+    await world.funded()
+    withdrawal = await world.accepted_withdrawal()
+    closed = await world.closed(withdrawal)
+    await world.workflow(withdrawal).result()
+    await world.sandbox.control("POST", f"payouts/{closed['details']['payout']}/fail")
+    await world.until(withdrawal, lambda now: now["status"] == "reversed")
+    return await _finished(world, f"{withdrawal}/followup")
+
+
+async def _awaiting_funds(world: World) -> str:
+    await world.onboarded()
+    await world.funded()
+    await world.sandbox.control("POST", "adjust_balance", amount=-19_000)
+    withdrawal = await world.accepted_withdrawal()
+    await world.until(withdrawal, lambda now: now["status"] == "awaiting_funds")
+    return withdrawal
+
+
+async def _only(world: World, kind: str) -> str:
+    [row] = await world.sql("SELECT id FROM operations WHERE kind = $1", kind)
+    return str(row["id"])
+
+
 async def _finished(world: World, workflow_id: str) -> str:
     await world.workflow(workflow_id).result()
     return workflow_id
@@ -129,5 +263,17 @@ SCENARIOS: dict[str, tuple[Scenario, Pacing]] = {
     "deposit-put-off": (put_off, BRISK),
     "deposit-parked": (parked, BRISK),
     "followup": (followed_up, BRISK),
+    "wallet_transfer-succeeded": (wallet_transfer_succeeded, Pacing()),
+    "wallet_transfer-failed": (wallet_transfer_failed, Pacing()),
+    "connected_account-deauthorized": (account_deauthorized, Pacing()),
+    "connected_account-failed": (account_failed, Pacing()),
+    "withdrawal-paid": (withdrawal_paid, Pacing()),
+    "withdrawal-reversed": (withdrawal_reversed, Pacing()),
+    "withdrawal-sent-back-late": (withdrawal_sent_back_late, Pacing()),
+    "withdrawal-partly-reversed": (withdrawal_partly_reversed, BRISK),
+    "withdrawal-canceled": (withdrawal_canceled, Pacing()),
+    "withdrawal-funds-came": (withdrawal_funds_came, BRISK),
+    "withdrawal-failed": (withdrawal_failed, Pacing()),
+    "withdrawal-followup": (withdrawal_followed_up, BRISK),
 }
 """What is recorded, by file name, and with which pacing."""

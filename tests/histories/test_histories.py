@@ -53,20 +53,24 @@ async def test_recorded_history_replays(name: str, record: bool, servers: Server
     assert result.replay_failure is None, f"{TEACH}\n\n{result.replay_failure}"
 
 
-async def test_fingerprint_of_a_deposit(servers: Servers) -> None:
+@pytest.mark.parametrize(
+    "kept", ["deposit-succeeded", "wallet_transfer-succeeded", "withdrawal-reversed", "connected_account-failed"]
+)
+async def test_fingerprint(kept: str, servers: Servers) -> None:
     """A fresh saga gives the very commands of the recorded one: a change is seen even where a replay would pass."""
-    scenario, pacing = SCENARIOS["deposit-succeeded"]
+    scenario, pacing = SCENARIOS[kept]
     async with open_world(servers, pacing=pacing) as world:
         workflow_id = await scenario(world)
         fresh = await world.workflow(workflow_id).fetch_history()
 
-    assert _commands(fresh) == _commands(_recorded("deposit-succeeded")), TEACH
+    assert _commands(fresh) == _commands(_recorded(kept)), TEACH
 
 
-def test_every_terminal_status_is_recorded() -> None:
-    kept = {_result(_recorded(name)) for name in SCENARIOS if name.startswith(OperationKind.DEPOSIT)}
+@pytest.mark.parametrize("kind", OperationKind)
+def test_every_terminal_status_is_recorded(kind: OperationKind) -> None:
+    kept = {_result(_recorded(name)) for name in SCENARIOS if name.startswith(f"{kind}-") and "followup" not in name}
 
-    assert kept == LIFECYCLES[OperationKind.DEPOSIT].terminal
+    assert kept == LIFECYCLES[kind].terminal
 
 
 def test_replay_notices_a_changed_saga() -> None:

@@ -1,0 +1,91 @@
+"""Webhooks of transfers, payouts and accounts: shuffled, early, late and lost."""
+
+from tests.auditing import assert_clean
+from tests.world import World, until
+
+
+async def test_f25_f26_backwards_and_twice(world: World) -> None:
+    # Given nothing arrives by itself
+    account = await world.onboarded(account_number="000111111116")
+    await world.funded()
+    await world.sandbox.event_fault("*", "drop")
+    withdrawal = await world.accepted_withdrawal()
+    await world.until(withdrawal, lambda now: now["status"] in ("paying_out", "reversing", "reversed"))
+
+    # When all of it arrives from its end to its beginning, twice
+    await world.closed(withdrawal)
+    events = await world.sandbox.of_account(account, "events", limit=100)
+    for event in [*events, *(await world.sandbox.listed("events"))]:
+        if event["type"].startswith(("payout.", "transfer.", "account.", "capability.")):
+            assert set(await world.sandbox.deliver(event["id"], times=2)) == {200}
+
+    await world.settled_events()
+    closed = await world.closed(withdrawal)
+    assert (closed["status"], len(closed["postings"])) == ("reversed", 6)
+    assert await world.available("carl") == 20_000
+    await assert_clean(world)
+
+
+async def test_f27_payout_events_before_our_own_call_has_returned(world: World) -> None:
+    await world.onboarded()
+    await world.funded()
+    await world.sandbox.fault("POST", "/v1/payouts", "hang_after_commit", seconds=1)
+
+    withdrawal = await world.accepted_withdrawal()
+
+    await world.until(withdrawal, lambda now: now["status"] == "paid")
+
+    # Without a sweep: the saga itself has kept what came before it could know of its payout
+    async def taken_in() -> bool:
+        rows = await world.sql("SELECT state FROM stripe_events WHERE type = 'payout.paid'")
+        return [row["state"] for row in rows] == ["processed"]
+
+    await until(taken_in, within=5)
+    await assert_clean(world)
+
+
+async def test_f28_sent_back_after_the_saga_has_closed(world: World) -> None:
+    # Given a withdrawal that nobody watches any more
+    await world.onboarded()
+    await world.funded()
+    withdrawal = await world.accepted_withdrawal()
+    closed = await world.closed(withdrawal)
+    assert closed["status"] == "paid"
+    await world.workflow(withdrawal).result()
+    await world.skip(30 * 86_400)
+
+    await world.sandbox.control("POST", f"payouts/{closed['details']['payout']}/fail")
+
+    # Then a follow-up brings it back, and the saga is not run again
+    back = await world.until(withdrawal, lambda now: now["status"] == "reversed" and now["closed_at"] is not None)
+    assert [posting["step"] for posting in back["postings"]][3:] == [
+        "paid", "paid_mirror", "payout_mirror", "reversal#1", "restore#1",
+    ]  # fmt: skip
+    assert await world.available("carl") == 20_000
+    assert await world.workflow(f"{withdrawal}/followup").result() == "reversed"
+    assert await world.runs(withdrawal) == 1
+    await world.settled_events()
+    await assert_clean(world)
+
+
+async def test_f29_every_webhook_dropped(world: World) -> None:
+    await world.sandbox.event_fault("*", "drop")
+    await world.onboarded("carl")
+    await world.onboarded("rita", account_number="000111111113")
+    await world.funded("carl")
+    await world.funded("rita")
+
+    # One that is paid, one that comes back, and one that has to wait for funds
+    paid = await world.accepted_withdrawal(user="carl")
+    back = await world.accepted_withdrawal(user="rita")
+    assert (await world.closed(paid))["status"] == "paid"
+    assert (await world.closed(back))["status"] == "reversed"
+    await world.sandbox.control("POST", "adjust_balance", amount=-31_000)
+    waiting = await world.accepted_withdrawal(user="carl")
+    await world.until(waiting, lambda now: now["status"] == "awaiting_funds")
+    await world.sandbox.control("POST", "adjust_balance", amount=31_000)
+
+    assert (await world.closed(waiting))["status"] == "paid"
+    assert await world.available("carl") == 4_000
+    assert await world.available("rita") == 20_000
+    assert await world.sql("SELECT FROM stripe_events") == []

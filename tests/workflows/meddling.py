@@ -1,0 +1,45 @@
+"""An engineer who does something to each of several sagas, at the very moment when it does a certain step."""
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+from temporalio import activity
+from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
+
+
+class Meddler(Interceptor):
+    """Does `act` to the first saga of a kind when it begins the first of `steps`, to the second at the second, ….
+
+    prefix: of the sagas' ids. Once all steps are given out, further sagas go unmolested.
+    """
+
+    def __init__(self, prefix: str, steps: Iterable[str], act: Callable[[str], Awaitable[Any]]) -> None:
+        self.met: dict[str, str] = {}
+        """By saga: at which step."""
+        self.done: set[str] = set()
+        self._prefix = prefix
+        self._steps = list(steps)
+        self._act = act
+
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
+        return _Meddling(next, self)
+
+    async def begins(self, saga: str, step: str) -> None:
+        """A saga begins a step."""
+        if not saga.startswith(self._prefix):
+            return
+        if saga not in self.met and self._steps:
+            self.met[saga] = self._steps.pop(0)
+        if self.met.get(saga) == step and saga not in self.done:
+            self.done.add(saga)
+            await self._act(saga)
+
+
+class _Meddling(ActivityInboundInterceptor):
+    def __init__(self, next: ActivityInboundInterceptor, meddler: Meddler) -> None:
+        super().__init__(next)
+        self._meddler = meddler
+
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:
+        await self._meddler.begins(activity.info().workflow_id or "", input.fn.__name__)
+        return await super().execute_activity(input)

@@ -1,0 +1,164 @@
+"""Withdrawals under the hands of engineers: canceled, terminated and resumed, reset and retried, at every point."""
+
+import asyncio
+import uuid
+from typing import Any
+
+import pytest
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
+
+from tests.auditing import assert_clean, audited
+from tests.workflows.meddling import Meddler
+from tests.world import BRISK, Servers, World, open_world
+
+BEFORE_RETURN = ["reserve", "create_transfer", "book_transfer"]
+AFTER_RETURN = ["create_payout", "book_payout", "observe_payout", "book_paid"]
+ON_THE_WAY_BACK = ["unbook_paid", "unbook_payout", "create_reversal", "book_reversal", "restore", "record_status"]
+
+
+async def _ready(world: World, contractor: str, amount: int, **bank: Any) -> str:
+    account = await world.onboarded(contractor, **bank)
+    await world.funded(contractor, amount)
+    return account
+
+
+async def _net_at_stripe(world: World) -> list[int]:
+    """Of each transfer, what was not taken back."""
+    return [transfer["amount"] - transfer["amount_reversed"] for transfer in await world.sandbox.listed("transfers")]
+
+
+async def test_f45_temporal_cancel_at_every_step(servers: Servers) -> None:
+    steps = [*BEFORE_RETURN, *AFTER_RETURN]
+    meddler = Meddler("wd_", steps, lambda saga: world.workflow(saga).cancel())
+    async with open_world(servers, around=[meddler]) as world:
+        await _ready(world, "carl", 20_000)
+
+        await asyncio.gather(*(world.withdraw(1_000) for _ in steps))
+
+        # Then each ends by the true outcome of the step that was running: taken back, once, or followed
+        closed = {step: await world.closed(saga) for saga, step in meddler.met.items()}
+        assert meddler.done == set(meddler.met)
+        assert [closed[step]["status"] for step in BEFORE_RETURN] == ["canceled"] * 3
+        assert [closed[step]["status"] for step in AFTER_RETURN] == ["paid"] * 4
+        assert await world.available("carl") == 20_000 - 4_000
+        assert sorted(await _net_at_stripe(world)) == [0, 0, 1_000, 1_000, 1_000, 1_000]
+        await assert_clean(world)
+
+
+async def test_f46_terminated_at_every_step_and_resumed(servers: Servers) -> None:
+    steps = ["reserve", *BEFORE_RETURN[1:], *AFTER_RETURN, *ON_THE_WAY_BACK]
+    meddler = Meddler("wd_", steps, lambda saga: world.workflow(saga).terminate("an engineer's slip"))
+    async with open_world(servers, around=[meddler], answer_within=0.5) as world:
+        # Given a bank that pays, and one that does not
+        await _ready(world, "carl", 20_000)
+        await _ready(world, "rita", 20_000, account_number="000111111113")
+        there = len(BEFORE_RETURN) + len(AFTER_RETURN)
+        await asyncio.gather(*(world.withdraw(1_000, user="carl") for _ in range(there)))
+        await asyncio.gather(*(world.withdraw(1_000, user="rita") for _ in ON_THE_WAY_BACK))
+        for saga in meddler.met:
+            with pytest.raises(Exception, match=r"(?i)workflow execution failed"):
+                await world.workflow(saga).result()
+        assert meddler.done == set(meddler.met)
+
+        # When the audit has found them
+        left = {violation.where for violation in (await audited(world)).violations}
+        assert left >= {saga for saga, step in meddler.met.items() if step != "record_status"}
+        resumed = [await world.admin(f"operations/{saga}/resume", key=f"again-{saga}") for saga in meddler.met]
+
+        # Then every step returns what is recorded of it, and the rest is done
+        assert {answer.status_code for answer in resumed} == {200}
+        closed = {step: await world.closed(saga) for saga, step in meddler.met.items()}
+        assert {closed[step]["status"] for step in [*BEFORE_RETURN, *AFTER_RETURN]} == {"paid"}
+        assert {closed[step]["status"] for step in ON_THE_WAY_BACK} == {"reversed"}
+        assert await world.available("carl") == 20_000 - 7_000
+        assert await world.available("rita") == 20_000
+        assert len(await world.sandbox.listed("transfers")) == len(steps)
+        assert sorted(await _net_at_stripe(world)) == [0] * 6 + [1_000] * 7
+        await assert_clean(world)
+
+        # And what is over, or at work, is not begun again
+        again = await world.admin(f"operations/{next(iter(meddler.met))}/resume")
+        assert again.status_code == 409
+        assert again.json()["type"].endswith("/not-resumable")
+
+
+async def test_f44_reset_to_any_point(world: World) -> None:
+    # Given a withdrawal that went all the way out and back
+    await _ready(world, "carl", 20_000, account_number="000111111113")
+    withdrawal = await world.accepted_withdrawal()
+    first = await world.closed(withdrawal)
+    assert first["status"] == "reversed"
+    run, points = await _run_and_points(world, withdrawal)
+
+    for point in [points[0], points[len(points) // 3], points[2 * len(points) // 3], points[-1]]:
+        await _reset(world, withdrawal, run, point)
+        assert await world.workflow(withdrawal).result() == "reversed"
+
+    # Then recorded outcomes have come back, and nothing has happened twice
+    again = await world.operation(withdrawal)
+    assert again["postings"] == first["postings"]
+    assert [call["attempts"] for call in again["calls"]] == [call["attempts"] for call in first["calls"]]
+    assert await world.available("carl") == 20_000
+    await assert_clean(world)
+
+
+async def test_f44_reset_after_it_was_called_off_does_not_pay_out(world: World) -> None:
+    # Given a withdrawal that was called off while it awaited funds
+    await _ready(world, "carl", 20_000)
+    await world.sandbox.control("POST", "adjust_balance", amount=-19_000)
+    withdrawal = await world.accepted_withdrawal()
+    await world.until(withdrawal, lambda now: now["status"] == "awaiting_funds")
+    await world.call("POST", f"/v1/withdrawals/{withdrawal}/cancel", user="carl", role="contractor")
+    await world.closed(withdrawal)
+    await world.workflow(withdrawal).result()
+    await world.sandbox.control("POST", "adjust_balance", amount=19_000)
+
+    # When somebody resets it to its beginning, funds being there now
+    run, points = await _run_and_points(world, withdrawal)
+    await _reset(world, withdrawal, run, points[0])
+    await world.workflow(withdrawal).result()
+
+    assert await world.sandbox.listed("transfers") == []
+    assert (await world.operation(withdrawal))["status"] == "canceled"
+    assert await world.available("carl") == 20_000
+
+
+async def test_f43_retry_while_it_awaits_funds(servers: Servers) -> None:
+    pacing = BRISK.model_copy(update={"funds_poll": 3_600.0})
+    async with open_world(servers, pacing=pacing) as world:
+        await _ready(world, "carl", 20_000)
+        await world.sandbox.control("POST", "adjust_balance", amount=-19_000)
+        withdrawal = await world.accepted_withdrawal()
+        await world.until(withdrawal, lambda now: now["status"] == "awaiting_funds")
+        await world.sandbox.event_fault("*", "drop")
+        await world.sandbox.control("POST", "adjust_balance", amount=19_000)
+
+        # When two operators press at once, one of them twice
+        keys = ["olivia", "olivia", "oscar"]
+        answers = await asyncio.gather(*(world.admin(f"operations/{withdrawal}/retry", key=key) for key in keys))
+
+        assert {answer.status_code for answer in answers} == {200}
+        await world.until(withdrawal, lambda now: now["status"] == "paid")
+        assert len(await world.sandbox.listed("transfers")) == 1
+        assert len(await world.sql("SELECT FROM operator_actions WHERE verb = 'retry'")) == 2
+
+
+async def _run_and_points(world: World, workflow_id: str) -> tuple[str, list[int]]:
+    """The id of a workflow's last run, and the events that it can be reset to."""
+    described = await world.workflow(workflow_id).describe()
+    history = await world.events_of(workflow_id)
+    done = [event.event_id for event in history if event.HasField("workflow_task_completed_event_attributes")]
+    return str(described.run_id), done
+
+
+async def _reset(world: World, workflow_id: str, run_id: str, event_id: int) -> None:
+    await world.temporal.workflow_service.reset_workflow_execution(
+        ResetWorkflowExecutionRequest(
+            namespace=world.temporal.namespace,
+            workflow_execution=WorkflowExecution(workflow_id=workflow_id, run_id=run_id),
+            reason="an engineer tries",
+            workflow_task_finish_event_id=event_id,
+            request_id=str(uuid.uuid4()),
+        )
+    )
