@@ -7,7 +7,17 @@ with `PAYSAGA_`. Nested values use two underscores (`PAYSAGA_PACING__HTTP_TIMEOU
 from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, FilePath, SecretStr, field_validator, model_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    FilePath,
+    SecretStr,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from domain.money import CurrencyCode
@@ -57,6 +67,10 @@ DEFAULT_WITHDRAWAL_BOUNDS = {
     "usd": Bounds(smallest=1_000, largest=1_000_000),
 }
 """From ten units to ten thousand (in yen from a thousand to a million)."""
+
+
+Host = Annotated[str, StringConstraints(pattern=r"^[^\s/:@?#]+$")]
+"""A host's name alone: with a scheme, a port or a path it would be no URL's host, and nothing would say so."""
 
 
 def _shared(name: str) -> AliasChoices:
@@ -120,7 +134,7 @@ class Settings(BaseSettings):
     """Seconds for which what an offer released to a wallet cannot be withdrawn."""
     payout_days: int = Field(default=3, ge=0)
     """Days that a payout is estimated to take before Stripe has said so."""
-    return_hosts: tuple[str, ...] = ()
+    return_hosts: tuple[Host, ...] = ()
     """Hosts that Stripe's pages may send a contractor back to (`["app.example.com"]`), by HTTPS. In development this
     machine is allowed besides, by HTTP."""
     pacing: Pacing = Pacing()

@@ -364,9 +364,11 @@ async def test_pages_of_operations_are_newest_first_and_ones_own(books: Books) -
     mine = [await books.operation("alice") for _ in range(5)]
     others = [await books.operation("bob")]
 
-    async def ids(user_id: str | None, *, limit: int, before_id: str | None = None) -> list[str]:
+    async def ids(
+        user_id: str | None, *, limit: int, before_id: str | None = None, kind: OperationKind | None = None
+    ) -> list[str]:
         async with books.database.transaction() as connection:
-            rows = await operations.page(connection, user_id=user_id, kind=None, limit=limit, before_id=before_id)
+            rows = await operations.page(connection, user_id=user_id, kind=kind, limit=limit, before_id=before_id)
         return [row["id"] for row in rows]
 
     newest_first = sorted(mine, reverse=True)
@@ -374,6 +376,10 @@ async def test_pages_of_operations_are_newest_first_and_ones_own(books: Books) -
     assert await ids("alice", limit=2) == newest_first[:2]
     assert await ids("alice", limit=10, before_id=newest_first[1]) == newest_first[2:]
     assert await ids(None, limit=10) == sorted(mine + others, reverse=True)
+    withdrawal = await books.withdrawal("bob")
+    assert await ids("bob", limit=10, kind=OperationKind.WITHDRAWAL) == [withdrawal]
+    assert await ids("bob", limit=10, kind=OperationKind.DEPOSIT) == others
+    assert await ids("alice", limit=10, kind=OperationKind.WITHDRAWAL) == []
 
 
 async def test_an_operation_that_is_not_there_is_said_to_be(books: Books) -> None:

@@ -173,6 +173,17 @@ def test_nobody_is_sent_anywhere_unless_somebody_says_where() -> None:
     assert settings().return_hosts == ()
 
 
+@pytest.mark.parametrize(
+    "host",
+    ["", " ", "https://app.example.com", "app.example.com/", "app.example.com:443", "app.example.com\n", "a@b.com"],
+)
+def test_a_host_is_a_name_and_no_url(host: str) -> None:
+    """It would be compared with a URL's host, and never be the same."""
+    assert settings(return_hosts=["App.example.com", "localhost"]).return_hosts == ("App.example.com", "localhost")
+    with pytest.raises(ValidationError, match="return_hosts"):
+        settings(return_hosts=[host])
+
+
 def test_what_is_missing_is_named() -> None:
     with pytest.raises(ValidationError) as refused:
         Settings.model_validate({})
