@@ -15,6 +15,14 @@ from cli.stack.temporal import TemporalServer
 from tests.world import TEMPLATE, Servers, settings_for
 from worker.temporal_setup import prepare_namespace
 
+SUGGESTED_HISTORY = 250
+"""Events after which Temporal would have a workflow begin a new run of itself: its own default is 4096."""
+
+DYNAMIC_CONFIG = (
+    "frontend.WorkflowTimeSkippingEnabled=true",
+    f"limit.historyCount.suggestContinueAsNew={SUGGESTED_HISTORY}",
+)
+
 
 @asynccontextmanager
 async def running_servers(
@@ -24,7 +32,7 @@ async def running_servers(
     with _quick_folder(folder) as quick:
         async with (
             Postgres(quick / "postgres", fsync=durable, temporary=True) as postgres,
-            TemporalServer(folder / "temporal", time_skipping=True) as temporal,
+            TemporalServer(folder / "temporal", dynamic_config=DYNAMIC_CONFIG) as temporal,
         ):
             yield await _prepared(postgres, temporal, sandbox_url), postgres, temporal
 

@@ -127,6 +127,8 @@ class Saga:
                 await asyncio.shield(task)
             except asyncio.CancelledError:
                 self.cancel_requested = True
+            except Afresh:
+                break
         try:
             return task.result()
         except Afresh:

@@ -40,9 +40,6 @@ class StackOptions:
     temporary: bool = False
     """Delete Postgres's files at the end, wherever they are. The rest of `data` is the caller's to delete."""
 
-    time_skipping: bool = False
-    """Let tests skip the timers of workflows."""
-
     def surroundings(self) -> dict[str, str]:
         """This process's variables and the extra ones, without those that only services not used would need."""
         variables = {**os.environ, **self.environment}

@@ -235,7 +235,6 @@ class Stack:
                 child=self._child("temporal"),
                 port=ports["temporal"],
                 ui_port=ports["ui"],
-                time_skipping=self.options.time_skipping,
             )
             where = f"{self._temporal.address}, UI {self._temporal.ui_url}"
             parts.append(Part("temporal", self._temporal, self.reporter, where=where))

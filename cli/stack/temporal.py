@@ -5,6 +5,7 @@ import os
 import shutil
 import sysconfig
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -36,7 +37,7 @@ _QUICK_QUEUES = tuple(
 class TemporalServer:
     """One server, its file under `folder`. Usable as `async with TemporalServer(folder) as temporal`.
 
-    Ports of 0 take free ones. `time_skipping=True` lets tests skip a workflow's timers.
+    Ports of 0 take free ones. `dynamic_config`: more `key=value`s of the server's dynamic configuration.
     """
 
     def __init__(
@@ -45,13 +46,13 @@ class TemporalServer:
         *,
         port: int = 0,
         ui_port: int = 0,
-        time_skipping: bool = False,
+        dynamic_config: Sequence[str] = (),
         child: Child | None = None,
     ) -> None:
         self.folder = folder.absolute()
         self.port = port
         self.ui_port = ui_port
-        self._time_skipping = time_skipping
+        self._dynamic_config = (*_QUICK_QUEUES, *dynamic_config)
         self.child = child or Child("temporal", log=self.folder / "temporal.log", pid_file=self.folder / "temporal.pid")
 
     async def __aenter__(self) -> Self:
@@ -81,7 +82,7 @@ class TemporalServer:
         argv += ["--db-filename", str(self.folder / "temporal.db")]
         for pragma in _PRAGMAS:
             argv += ["--sqlite-pragma", pragma]
-        for value in (*_QUICK_QUEUES, *(("frontend.WorkflowTimeSkippingEnabled=true",) if self._time_skipping else ())):
+        for value in self._dynamic_config:
             argv += ["--dynamic-config-value", value]
         self.child.spawn(argv, env=os.environ, cwd=self.folder)
         try:
