@@ -98,13 +98,13 @@ async def running(settings: Settings, *module: str, **more: str) -> AsyncIterato
 async def running_api(settings: Settings, *module: str, **more: str) -> AsyncIterator[Process]:
     """The API as a process, once it answers."""
     async with running(settings, *(module or ("cli.main", "api")), **more) as process:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{settings.api_port}", verify=False) as http:
 
-        async def answers() -> bool:
-            try:
-                async with httpx.AsyncClient() as http:
-                    return (await http.get(f"http://127.0.0.1:{settings.api_port}/healthz")).is_success
-            except httpx.TransportError:
-                return False
+            async def answers() -> bool:
+                try:
+                    return (await http.get("/healthz")).is_success
+                except httpx.TransportError:
+                    return False
 
-        await until(answers, within=20)
+            await until(answers, within=20)
         yield process

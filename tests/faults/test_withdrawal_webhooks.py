@@ -1,7 +1,9 @@
 """Webhooks of transfers, payouts and accounts: shuffled, early, late and lost."""
 
+import asyncio
+
 from tests.auditing import assert_clean
-from tests.world import World, until
+from tests.world import Servers, World, open_world, until
 
 
 async def test_f25_f26_backwards_and_twice(world: World) -> None:
@@ -68,24 +70,42 @@ async def test_f28_sent_back_after_the_saga_has_closed(world: World) -> None:
     await assert_clean(world)
 
 
-async def test_f29_every_webhook_dropped(world: World) -> None:
-    await world.sandbox.event_fault("*", "drop")
-    await world.onboarded("carl")
-    await world.onboarded("rita", account_number="000111111113")
+async def test_f29_every_webhook_dropped_ends_the_same(servers: Servers) -> None:
+    balances = []
+    for dropped in (False, True):
+        async with open_world(servers) as world:
+            if dropped:
+                await world.sandbox.event_fault("*", "drop")
+            balances.append(await _every_way_that_a_withdrawal_can_go(world))
+            assert bool(await world.sql("SELECT FROM stripe_events")) is not dropped
+            await world.settled_events()
+            await assert_clean(world)
+
+    assert balances[0] == balances[1] == {"carl": 6_000, "rita": 20_000}
+
+
+async def _every_way_that_a_withdrawal_can_go(world: World) -> dict[str, int]:
+    """Paid, refused by the bank, sent back late, kept waiting for funds, and canceled; what the wallets then hold."""
+    await asyncio.gather(world.onboarded("carl"), world.onboarded("rita", account_number="000111111113"))
     await world.funded("carl")
     await world.funded("rita")
-
-    # One that is paid, one that comes back, and one that has to wait for funds
-    paid = await world.accepted_withdrawal(user="carl")
-    back = await world.accepted_withdrawal(user="rita")
+    refused = await world.accepted_withdrawal(4_000, user="rita")
+    paid, late = await world.accepted_withdrawal(8_000), await world.accepted_withdrawal(2_000)
+    sent = await world.until(late, lambda now: now["status"] == "paid")
+    await world.sandbox.control("POST", f"payouts/{sent['details']['payout']}/fail")
     assert (await world.closed(paid))["status"] == "paid"
-    assert (await world.closed(back))["status"] == "reversed"
-    await world.sandbox.control("POST", "adjust_balance", amount=-31_000)
-    waiting = await world.accepted_withdrawal(user="carl")
-    await world.until(waiting, lambda now: now["status"] == "awaiting_funds")
-    await world.sandbox.control("POST", "adjust_balance", amount=31_000)
-
+    for operation_id in (refused, late):
+        await world.until(operation_id, lambda now: now["status"] == "reversed" and now["closed_at"] is not None)
+    # The bank that sent money back takes no more of it; its owner names another
+    account = sent["details"]["stripe_account"]
+    await world.sandbox.control("POST", f"accounts/{account}/bank_account")
+    await world.until(await world.account_of("carl"), lambda now: now["status"] == "active")
+    await world.sandbox.control("POST", "adjust_balance", amount=-31_500)
+    off, waiting = await world.accepted_withdrawal(5_000), await world.accepted_withdrawal(6_000)
+    for operation_id in (off, waiting):
+        await world.until(operation_id, lambda now: now["status"] == "awaiting_funds")
+    canceled = await world.call("POST", f"/v1/withdrawals/{off}/cancel", user="carl", role="contractor")
+    assert (canceled.status_code, canceled.json()["status"]) == (200, "canceled")
+    await world.sandbox.control("POST", "adjust_balance", amount=31_500)
     assert (await world.closed(waiting))["status"] == "paid"
-    assert await world.available("carl") == 4_000
-    assert await world.available("rita") == 20_000
-    assert await world.sql("SELECT FROM stripe_events") == []
+    return {user: await world.available(user) for user in ("carl", "rita")}

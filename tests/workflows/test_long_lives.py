@@ -46,7 +46,7 @@ async def test_withdrawals_that_ask_for_funds_again_and_again(servers: Servers) 
 async def test_connected_account_that_lives_for_years(servers: Servers) -> None:
     async with open_world(servers, pacing=BRISK.model_copy(update={"polls": (0.02,)})) as world:
         stripe_account = await world.onboarded()
-        [account] = [row["id"] for row in await world.sql("SELECT id FROM operations WHERE kind = 'connected_account'")]
+        account = await world.account_of()
         await _runs(world, account, at_least=2)
 
         await world.sandbox.control("POST", f"accounts/{stripe_account}/deauthorize")
@@ -62,7 +62,7 @@ async def test_payouts_that_are_not_manual_are_flagged_until_they_are(world: Wor
         await world.sandbox.event_fault("*", "drop")
     stripe_account = await world.onboarded()
     await world.funded()
-    [account] = [row["id"] for row in await world.sql("SELECT id FROM operations WHERE kind = 'connected_account'")]
+    account = await world.account_of()
     await world.sandbox.control("POST", f"accounts/{stripe_account}/payout_schedule", interval="daily")
 
     flagged = await world.until(account, lambda now: now["needs_attention"])
