@@ -2,7 +2,9 @@
 
 import asyncpg
 
-from activities.audit import Report
+from activities.audit import Audit, Report
+from activities.stripe_client import open_client
+from activities.stripe_reads import StripeReads
 from db.invariants import Invariant
 from domain.accounts import CHART, AccountKind, Owner
 from tests.auditing import audited
@@ -85,3 +87,9 @@ async def sees_only(world: World, invariant: Invariant, *, times: int = 1) -> Re
     assert {name: count for name, count in report.counts.items() if count} == {invariant: times}, report.violations
     assert {found.invariant for found in report.violations} == {invariant}
     return report
+
+
+async def audited_through(world: World, reads: type[StripeReads]) -> Report:
+    """An audit that sees Stripe through `reads`."""
+    async with open_client(world.sandbox.key, base=world.sandbox.url, timeout=5) as client:
+        return await Audit(world.settings, reads(client), world.temporal).run()

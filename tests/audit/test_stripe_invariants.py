@@ -2,17 +2,15 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
 from stripe import StripeClient
 
-from activities.audit import Audit, Report
 from activities.stripe_client import open_client
 from activities.stripe_reads import StripeReads
 from db.invariants import Invariant
 from domain.accounts import AccountKind
-from tests.audit.planting import behind_the_triggers, post, sees_only
+from tests.audit.planting import audited_through, behind_the_triggers, post, sees_only
 from tests.auditing import assert_clean
 from tests.world import World, until
 
@@ -135,12 +133,6 @@ async def test_entry_linked_to_a_movement_that_stripe_does_not_have(world: World
 
     assert report.violations[0].where == "txn_nowhere"
     assert paid in report.violations[0].look_at
-
-
-async def audited_through(world: World, reads: type[StripeReads], **more: Any) -> Report:
-    """An audit that sees Stripe through `reads`."""
-    async with official_sdk(world) as client:
-        return await Audit(world.settings, reads(client, **more), world.temporal).run()
 
 
 async def test_balance_at_stripe_that_is_not_the_sum_of_its_movements(world: World, paid: str) -> None:

@@ -150,3 +150,16 @@ async def test_saga_that_ends_while_the_audit_reads_is_no_violation(world: World
     report = await audited_behind(world, ends)
 
     assert report.violations == ()
+
+
+async def test_follow_up_that_temporal_does_not_list_yet_is_asked_for(world: World) -> None:
+    async with contractor(world) as someone:
+        withdrawal = await someone.withdrawal()
+        await withdrawal.transferred()
+        await world.workflow(withdrawal.id).terminate("over")
+        await someone.driven("WithdrawalFollowUp", followup_id(withdrawal.id))
+
+        async def nothing() -> None:
+            return
+
+        assert (await audited_behind(world, nothing)).violations == ()

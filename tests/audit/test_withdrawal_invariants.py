@@ -11,13 +11,12 @@ from typing import Any
 import pytest
 import stripe
 
-from activities.audit import Audit, CannotAudit, Report
-from activities.stripe_client import open_client
+from activities.audit import CannotAudit
 from activities.stripe_reads import StripeReads
 from db.invariants import Invariant
 from domain.accounts import AccountKind
 from domain.statuses import WithdrawalStatus
-from tests.audit.planting import Entry, behind_the_triggers, post, sees_only
+from tests.audit.planting import Entry, audited_through, behind_the_triggers, post, sees_only
 from tests.audit.withdrawing import contractor
 from tests.auditing import assert_clean, audited
 from tests.world import Servers, World, open_world
@@ -66,10 +65,14 @@ async def world(servers: Servers, lived: Lived) -> AsyncIterator[World]:
         yield copy
 
 
-async def audited_through(world: World, reads: type[StripeReads], **more: Any) -> Report:
-    """An audit that sees Stripe through `reads`."""
-    async with open_client(world.sandbox.key, base=world.sandbox.url, timeout=5) as client:
-        return await Audit(world.settings, reads(client, **more), world.temporal).run()
+async def arrival(world: World, lived: Lived) -> str:
+    """The balance transaction by which the transfer of `lived.transferred` came to its connected account."""
+    [row] = await world.sql(
+        "SELECT l.balance_transaction_id AS id FROM stripe_balance_links l JOIN ledger_entries e ON e.id = l.entry_id"
+        " JOIN ledger_transactions t ON t.id = e.ltx_id WHERE l.stripe_account <> '' AND t.operation_id = $1",
+        lived.transferred,
+    )
+    return str(row["id"])
 
 
 async def test_money_at_stripe_and_on_its_way_is_held(world: World) -> None:
@@ -211,33 +214,30 @@ async def test_entry_linked_on_another_account(world: World, lived: Lived) -> No
 
 
 async def test_links_differ_from_net_on_a_connected_account(world: World, lived: Lived) -> None:
-    [arrived] = await world.sql(
-        "SELECT l.balance_transaction_id AS id FROM stripe_balance_links l JOIN ledger_entries e ON e.id = l.entry_id"
-        " JOIN ledger_transactions t ON t.id = e.ltx_id WHERE l.stripe_account <> '' AND t.operation_id = $1",
-        lived.transferred,
-    )
-    await post(world, lived.transferred, (BANK, -10), (CONNECTED, 10), account=lived.account, link=arrived["id"])
+    arrived = await arrival(world, lived)
+    await post(world, lived.transferred, (BANK, -10), (CONNECTED, 10), account=lived.account, link=arrived)
 
     report = await sees_only(world, Invariant.LINKS_DIFFER_FROM_NET)
 
     [found] = report.violations
     assert (found.where, found.what) == (
-        arrived["id"],
+        arrived,
         "net 5000 usd at Stripe, but its linked entries sum to -4990 usd",
     )
     assert lived.account in found.look_at
 
 
-async def test_entries_of_another_kind_do_not_count(world: World, lived: Lived) -> None:
-    # A payout on the way has no balance at Stripe, so what stands there explains nothing.
+@pytest.mark.parametrize("kind", [IN_FLIGHT, CONNECTED])
+async def test_entries_that_are_not_on_the_balance_of_the_account(
+    world: World, lived: Lived, kind: AccountKind
+) -> None:
+    # What is on its way to a bank is on no balance any more; and what is on another account's is not on this one's.
+    account = lived.account if kind is IN_FLIGHT else "acct_anothers"
+    planted = await post(world, lived.transferred, (BANK, 5_000), (kind, -5_000), account=account)
     await behind_the_triggers(
         world,
-        "UPDATE stripe_balance_links SET entry_id = (SELECT e.id FROM ledger_entries e JOIN ledger_accounts a"
-        " ON a.id = e.account_id JOIN ledger_transactions t ON t.id = e.ltx_id WHERE a.kind = 'wallet_in_transit'"
-        f" AND t.step = 'reserve' AND t.operation_id = '{lived.transferred}') WHERE entry_id = (SELECT e.id"
-        " FROM ledger_entries e JOIN ledger_accounts a ON a.id = e.account_id JOIN ledger_transactions t"
-        " ON t.id = e.ltx_id WHERE a.kind = 'connected_balance'"
-        f" AND t.step = 'transfer' AND t.operation_id = '{lived.transferred}')",
+        "UPDATE stripe_balance_links SET entry_id = (SELECT id FROM ledger_entries"
+        f" WHERE ltx_id = '{planted}' AND amount < 0) WHERE balance_transaction_id = '{await arrival(world, lived)}'",
     )
 
     report = await sees_only(world, Invariant.LINKS_DIFFER_FROM_NET)
@@ -295,7 +295,9 @@ async def test_account_that_was_made_while_the_audit_reads_is_no_violation(world
 
 @pytest.mark.parametrize("meanwhile", [False, True])
 async def test_account_that_is_cut_off_is_skipped(world: World, lived: Lived, meanwhile: bool) -> None:
-    await post(world, lived.transferred, (BANK, 10), (CONNECTED, -10), account=lived.account, link="txn_nowhere")
+    for link in ("txn_nowhere", await arrival(world, lived)):
+        account, entries = lived.account, [(BANK, 10), (CONNECTED, -10)]
+        await post(world, lived.transferred, *entries, account=account, link=link, step=link)
 
     class CutOff(StripeReads):
         """From the beginning, or once its movements are listed. (Stripe says the same of an account it never had.)"""
