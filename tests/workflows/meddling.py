@@ -21,6 +21,10 @@ class Meddler(Interceptor):
         self._steps = list(steps)
         self._act = act
 
+    async def has_met_all(self) -> bool:
+        """Whether it was done to one saga at each step."""
+        return not self._steps and self.done == set(self.met)
+
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
         return _Meddling(next, self)
 
