@@ -88,3 +88,19 @@ async def test_called_off(world: World) -> None:
         await clean_after_each(withdrawal, "reserve", "restore_untransferred")
         await withdrawal.close(WithdrawalStatus.CANCELED)
         await assert_clean(world)
+
+
+async def test_audits_find_nothing_while_sagas_are_at_work(world: World) -> None:
+    await world.onboarded()
+    await world.funded()
+    # One that arrives, one that comes back at once, and those that find its bank account spoilt.
+    await world.sandbox.payout_fault("fail", skip=1)
+    withdrawals = [await world.accepted_withdrawal(amount) for amount in (2_000, 3_000, 4_000, 5_000)]
+
+    async def ended() -> bool:
+        await assert_clean(world)
+        return all([(await world.operation(one))["status"] in ("paid", "reversed") for one in withdrawals])
+
+    await until(ended, within=30)
+    await assert_clean(world)
+    assert {(await world.operation(one))["status"] for one in withdrawals} == {"paid", "reversed"}
