@@ -1,13 +1,11 @@
 """Contractors' accounts at Stripe."""
 
-from typing import Any
-
 import stripe
 from temporalio import activity
 
 from activities import outcomes
 from activities.stripe_caller import StripeCaller
-from activities.stripe_reads import StripeReads
+from activities.stripe_reads import StripeReads, is_cut_off
 from db import connected_accounts, inbox, operations, stripe_calls, users
 from db.engine import Database
 from db.inbox import InboxState
@@ -67,11 +65,6 @@ class ConnectedAccountActivities:
         try:
             return await self._reads.connected_account(created.id)
         except stripe.PermissionError as error:
-            if not _cut_off(error):
+            if not is_cut_off(error):
                 raise
             return ConnectedAccount(id=created.id, details_submitted=True, deauthorized=True)
-
-
-def _cut_off(error: Any) -> bool:
-    """Whether Stripe says that the account is no longer connected to us, rather than that our key lacks a right."""
-    return error.error is not None and error.error.code == "account_invalid"

@@ -22,14 +22,17 @@ class WalletLedger:
     async def move_between_wallets(self, ref: OperationRef) -> None:
         """From the one wallet to the other, unless a wallet's state forbids it or it holds too little: then refused."""
         async with self._database.transaction() as connection:
-            operation = await operations.require(connection, ref.operation_id)
+            asked = await operations.require(connection, ref.operation_id)
+            giver, taker = asked["wallet_id"], asked["request"]["to_wallet_id"]
+            # In one order, whichever way money goes between the two: else two transfers could wait for each other. And
+            # before anything is looked at: an attempt that had to wait may find that another has moved it, or that the
+            # transfer has ended.
+            wallets = {
+                wallet_id: await users.locked_wallet(connection, wallet_id) for wallet_id in sorted({giver, taker})
+            }
+            operation = await operations.locked(connection, ref.operation_id)
             money = Money(operation["amount"], operation["currency"])
-            giver, taker = operation["wallet_id"], operation["request"]["to_wallet_id"]
             if await ledger.find(connection, ref.operation_id, Step.MOVE) is None:
-                # In one order, whichever way money goes between the two: else two transfers could wait for each other.
-                wallets = {
-                    wallet_id: await users.locked_wallet(connection, wallet_id) for wallet_id in sorted({giver, taker})
-                }
                 if operation["status"] != WalletTransferStatus.REQUESTED:
                     raise errors.Compensated(f"{ref.operation_id} has ended as {operation['status']} already.")
                 if wallets[giver]["frozen"]:

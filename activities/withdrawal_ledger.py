@@ -9,8 +9,8 @@ from temporalio import activity
 
 from activities import outcomes
 from activities.payouts import Part
-from activities.records import advance_and_tell
-from db import connected_accounts, ledger, operations, stripe_calls
+from activities.records import StatusChange, advance_and_tell
+from db import connected_accounts, ledger, operations, stripe_calls, users
 from db.engine import Database
 from db.stripe_calls import StillOpen
 from domain import postings
@@ -55,19 +55,18 @@ class WithdrawalLedger:
     async def reserve(self, ref: OperationRef) -> None:
         """Take the amount out of what the wallet's owner may spend, if nothing speaks against it: else refused."""
         async with self._database.transaction() as connection:
-            operation = await operations.require(connection, ref.operation_id)
+            operation = await _locked(connection, ref.operation_id)
+            wallet_id = operation["wallet_id"]
             money = Money(operation["amount"], operation["currency"])
             if await ledger.find(connection, ref.operation_id, Step.RESERVE) is None:
                 standing = await connected_accounts.standing(
-                    connection, operation["wallet_id"], earnings_hold=self._earnings_hold, lock=True
+                    connection, wallet_id, earnings_hold=self._earnings_hold, lock=True
                 )
                 if operation["status"] != WithdrawalStatus.REQUESTED:
                     raise Compensated(f"{ref.operation_id} has ended as {operation['status']} already.")
                 for refusal in refusals(standing, money):
                     raise refusal
-            await ledger.post(
-                connection, ref.operation_id, Step.RESERVE, postings.reserve(operation["wallet_id"], money)
-            )
+            await ledger.post(connection, ref.operation_id, Step.RESERVE, postings.reserve(wallet_id, money))
             await advance_and_tell(connection, operation, WithdrawalStatus.RESERVED)
 
     @activity.defn
@@ -170,26 +169,39 @@ class WithdrawalLedger:
             await ledger.post(connection, part.operation_id, Step.RESTORE.part(part.number), mirror)
 
     @activity.defn
-    async def restore_untransferred(self, ref: OperationRef) -> None:
-        """What was reserved and never transferred is the wallet owner's to spend again; nothing if it was transferred.
+    async def restore_untransferred(self, ending: StatusChange) -> None:
+        """End a withdrawal that was never transferred, and restore what was reserved; nothing if it was transferred.
 
-        From then on it never is: the transfer's step is closed in the same transaction.
+        From then on it never is: the transfer's step is closed, and nothing more is reserved, by the same transaction.
         """
         async with self._database.transaction() as connection:
-            operation = await operations.require(connection, ref.operation_id)
-            reserved = await ledger.find(connection, ref.operation_id, Step.RESERVE)
-            if reserved is None:
-                return
-            try:
-                never = await stripe_calls.close(
-                    connection, ref.operation_id, Step.CREATE_TRANSFER, write="transfers.create"
-                )
-            except StillOpen as error:
-                raise outcomes.in_doubt(str(error)) from error
-            if never:
+            operation = await _locked(connection, ending.operation_id)
+            reserved = await ledger.find(connection, ending.operation_id, Step.RESERVE)
+            if reserved is not None:
+                try:
+                    never = await stripe_calls.close(
+                        connection, ending.operation_id, Step.CREATE_TRANSFER, write="transfers.create"
+                    )
+                except StillOpen as error:
+                    raise outcomes.in_doubt(str(error)) from error
+                if not never:
+                    return
                 money = Money(operation["amount"], operation["currency"])
                 mirror = postings.reserve(operation["wallet_id"], money).mirrored()
-                await ledger.post(connection, ref.operation_id, Step.RESTORE, mirror, reverses=reserved.id)
+                await ledger.post(connection, ending.operation_id, Step.RESTORE, mirror, reverses=reserved.id)
+            await advance_and_tell(
+                connection, operation, WithdrawalStatus(ending.status), failure=ending.failure, close=True
+            )
+
+
+async def _locked(connection: AsyncConnection, operation_id: str) -> sa.RowMapping:
+    """A withdrawal, locked with its wallet before anything is looked at.
+
+    An attempt that had to wait may find that another has done the step, or that the withdrawal has ended.
+    """
+    asked = await operations.require(connection, operation_id)
+    await users.locked_wallet(connection, asked["wallet_id"])
+    return await operations.locked(connection, operation_id)
 
 
 async def _way(connection: AsyncConnection, operation_id: str) -> _Way:

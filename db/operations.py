@@ -88,8 +88,12 @@ async def get(connection: AsyncConnection, operation_id: str) -> sa.RowMapping |
 
 
 async def locked(connection: AsyncConnection, operation_id: str) -> sa.RowMapping:
-    """One operation that must exist, and that nobody moves until this transaction ends."""
-    await connection.execute(sa.select(operations.c.id).where(operations.c.id == operation_id).with_for_update())
+    """One operation that must exist, and that nobody moves until this transaction ends.
+
+    Whoever locks its wallet too, locks that first.
+    """
+    query = sa.select(operations.c.id).where(operations.c.id == operation_id).with_for_update(key_share=True)
+    await connection.execute(query)
     return await require(connection, operation_id)
 
 

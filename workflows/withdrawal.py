@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from temporalio import workflow
 
 from activities.payouts import PayoutActivities
+from activities.records import StatusChange
 from activities.withdrawal_ledger import PayoutBooking, WithdrawalLedger
 from domain.errors import AwaitingFunds
 from domain.operations import Failure, OperationRef, SagaInput
@@ -35,6 +36,7 @@ class Withdrawal(CancelableSaga, ReversingSaga):
         super().__init__(input, WithdrawalStatus.REQUESTED)
         self._transferred = False
         self._payout_made = False
+        self._ending = StatusChange(operation_id=input.operation_id, status=WithdrawalStatus.FAILED)
 
     @workflow.run
     async def run(self, input: SagaInput) -> str:
@@ -54,12 +56,11 @@ class Withdrawal(CancelableSaga, ReversingSaga):
         compensation = Compensation()
         try:
             payout = await self._pay_out(compensation)
-        except (StepRefused, CalledOff) as stopped:
-            await compensation.run()
-            if isinstance(stopped, CalledOff):
-                return await self.end(WithdrawalStatus.CANCELED, None)
+        except CalledOff:
+            return await self._take_back(compensation, WithdrawalStatus.CANCELED, None)
+        except StepRefused as refusal:
             status = WithdrawalStatus.REVERSED if self._transferred else WithdrawalStatus.FAILED
-            return await self.end(status, stopped.failure)
+            return await self._take_back(compensation, status, refusal.failure)
         return await self._watch(payout)
 
     async def _pay_out(self, compensation: Compensation) -> Payout:
@@ -129,4 +130,9 @@ class Withdrawal(CancelableSaga, ReversingSaga):
             await self.reverse_transfer()
 
     async def _restore_untransferred(self) -> None:
-        await self.step(WithdrawalLedger.restore_untransferred, self.ref, summary="back into the wallet")
+        await self.step(WithdrawalLedger.restore_untransferred, self._ending, summary="back into the wallet")
+
+    async def _take_back(self, compensation: Compensation, status: WithdrawalStatus, failure: Failure | None) -> str:
+        self._ending = StatusChange(operation_id=self.ref.operation_id, status=status, failure=failure)
+        await compensation.run()
+        return await self.end(status, failure)

@@ -157,7 +157,9 @@ class Withdrawal:
 
     async def restore_untransferred(self) -> None:
         """In the ledger; from then on it is never transferred."""
-        await self.of.ledger.restore_untransferred(self.ref)
+        await self.of.ledger.restore_untransferred(
+            StatusChange(operation_id=self.ref.operation_id, status=WithdrawalStatus.CANCELED)
+        )
 
     async def transferred(self) -> None:
         """Until it is on the connected account, and booked there."""
