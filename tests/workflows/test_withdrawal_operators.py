@@ -152,6 +152,27 @@ async def test_f44_reset_after_it_was_called_off_does_not_pay_out(world: World) 
     assert await world.available("carl") == 20_000
 
 
+async def test_f44_reset_after_it_was_taken_back_does_not_pay_out(servers: Servers) -> None:
+    # Given a withdrawal that was called off when it had been transferred
+    meddler = Meddler("wd_", ["book_transfer"], lambda saga: world.workflow(saga).cancel())
+    async with open_world(servers, around=[meddler]) as world:
+        account = await _ready(world, "carl", 20_000)
+        withdrawal = await world.accepted_withdrawal()
+        assert (await world.closed(withdrawal))["status"] == "canceled"
+        await world.workflow(withdrawal).result()
+
+        # When somebody resets it to before that
+        run, points = await _run_and_points(world, withdrawal)
+        await _reset(world, withdrawal, run, points[0])
+        await world.workflow(withdrawal).result()
+
+        assert await world.sandbox.of_account(account, "payouts") == []
+        assert await _net_at_stripe(world) == [0]
+        assert (await world.operation(withdrawal))["status"] == "canceled"
+        assert await world.available("carl") == 20_000
+        await assert_clean(world)
+
+
 async def test_f43_retry_while_it_awaits_funds(servers: Servers) -> None:
     pacing = BRISK.model_copy(update={"funds_poll": 3_600.0})
     async with open_world(servers, pacing=pacing) as world:
