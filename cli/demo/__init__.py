@@ -3,7 +3,8 @@
 command    what is typed: starts a stack or finds one, has the story told, ends the stack
 place      where it is told: addresses and keys of one stack
 story      what every chapter uses: people, sentences, waiting, expectations
-outside    cardholders, their bank, webhooks that get lost
+outside    cardholders, contractors, their banks, webhooks that get lost
+contractors what they do in several chapters: earn, be onboarded, withdraw
 chapters/  one module each
 ending     how it ended: read once more, compared, audited; also as JSON
 printing   tables and links for the terminal

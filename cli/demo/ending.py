@@ -86,11 +86,12 @@ def compare(
 
     `bookings` and `balances` are as in `Story`; `operations` and `wallets` as in `Ending`.
     """
+    names = owners(operations, wallets)
     compared = [
         Expectation(
-            f"what the ledger holds of {person.name}'s {operation['kind']}",
+            f"what the ledger holds of {called(person, operation)}",
             bookings.get(operation["id"]),
-            booked(operation),
+            booked(operation, person, names),
         )
         for person, operation in operations
     ]
@@ -108,12 +109,25 @@ def compare(
     return compared
 
 
-def booked(operation: Json) -> list[tuple[str, dict[str, int]]]:
-    """An operation's ledger transactions: step, and the signed minor units by account."""
+def booked(operation: Json, person: Person, names: Mapping[str, str]) -> list[tuple[str, dict[str, int]]]:
+    """An operation's ledger transactions as `Bookings` has them; `names` as `owners` gives them."""
     found = []
     for posting in operation["postings"]:
         amounts: dict[str, int] = defaultdict(int)
         for entry in posting["entries"]:
-            amounts[entry["account"]] += entry["amount"]
+            owner = names.get(entry["owner"], entry["owner"])
+            whose = f" ({owner})" if owner not in ("", person.name) else ""
+            amounts[entry["account"] + whose] += entry["amount"]
         found.append((posting["step"], dict(amounts)))
     return found
+
+
+def owners(operations: Sequence[tuple[Person, Json]], wallets: Sequence[tuple[Person, Json]]) -> dict[str, str]:
+    """The name of whom a ledger account belongs to, by its owner there: a wallet's id, or a connected account's."""
+    accounts = {operation["details"].get("stripe_account"): person.name for person, operation in operations}
+    return accounts | {wallet["id"]: person.name for person, wallet in wallets}
+
+
+def called(person: Person, operation: Json) -> str:
+    """An operation in words: `Erin's withdrawal`."""
+    return f"{person.name}'s {operation['kind'].replace('_', ' ')}"

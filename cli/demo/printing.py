@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cli.audit import show
-from cli.demo.ending import Ending
+from cli.demo.ending import Ending, called, owners
 from cli.demo.place import Place
 from cli.demo.story import Json, Person
 from domain.money import Money
@@ -23,10 +23,14 @@ def print_ending(ending: Ending, place: Place, console: Console, *, lives_on: bo
         console.print(
             "\n[bold]In the Temporal UI[/bold]" + ("" if lives_on else " (with --keep, which lets it run on)")
         )
-        for person, operation in ending.operations:
-            _link(console, f"{person.name}'s {operation['kind']}", place.workflow_url(operation["id"]))
-        for kind in sorted({operation["kind"] for _, operation in ending.operations}):
-            _link(console, f"every {kind}", place.kind_url(kind))
+        kinds = sorted({operation["kind"] for _, operation in ending.operations})
+        links = [
+            *((called(*operation), place.workflow_url(operation[1]["id"])) for operation in ending.operations),
+            *((f"every {kind.replace('_', ' ')}", place.kind_url(kind)) for kind in kinds),
+        ]
+        margin = max((len(text) for text, _ in links), default=0)
+        for text, url in links:
+            console.print(f"  {escape(text):<{margin}}", url, soft_wrap=True)
     console.print()
     show(ending.audit, console)
 
@@ -58,17 +62,19 @@ def ledger_table(operations: Sequence[tuple[Person, Json]], wallets: Sequence[tu
     table = Table("operation", "step", "account", "debit", "credit", title="Ledger", title_justify="left")
     for column in table.columns[3:]:
         column.justify = "right"
-    owners = {wallet["id"]: person.name for person, wallet in wallets}
+    names = owners(operations, wallets)
     debits, credits_ = Counter[str](), Counter[str]()
     for person, operation in operations:
-        name = escape(f"{person.name}'s {operation['kind']}")
+        if operation["amount"] is None:
+            continue  # Such as a connected account: it moves no money of its own.
+        name = escape(called(person, operation))
         if not operation["postings"]:
             table.add_row(name, f"[dim]{escape(operation['status'])}[/dim]", "[dim]nothing booked[/dim]")
         for posting in operation["postings"]:
             step = escape(posting["step"])
             for entry in posting["entries"]:
                 amount, currency = entry["amount"], entry["currency"]
-                owner = f" ({owners.get(entry['owner'], entry['owner'])})" if entry["owner"] else ""
+                owner = f" ({names.get(entry['owner'], entry['owner'])})" if entry["owner"] else ""
                 human = str(Money(abs(amount), currency))
                 (debits if amount < 0 else credits_)[currency] += abs(amount)
                 table.add_row(
@@ -80,7 +86,3 @@ def ledger_table(operations: Sequence[tuple[Person, Json]], wallets: Sequence[tu
         sums = (str(Money(side[currency], currency)) for side in (debits, credits_))
         table.add_row("", "", "[bold]sum[/bold]", *sums)
     return table
-
-
-def _link(console: Console, text: str, url: str | None) -> None:
-    console.print(f"  {escape(text):<18}", url, soft_wrap=True)

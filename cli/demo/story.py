@@ -29,7 +29,10 @@ from cli.tokens import development_token
 Json = dict[str, Any]
 
 Bookings = Sequence[tuple[str, dict[str, int]]]
-"""An operation's ledger transactions: step, and the signed minor units by account (credits positive)."""
+"""An operation's ledger transactions: step, and the signed minor units by account (credits positive).
+
+An account of somebody else than the person whose operation it is has their name: `wallet_available (Erin)`.
+"""
 
 TOKEN_LASTS = 3600
 """Seconds."""
@@ -99,14 +102,18 @@ class Story:
         self._api = api
         self._console = console
         self._run = secrets.token_hex(3)
+        self._people: dict[str, Person] = {}
         self._began = time.monotonic()
 
     # ── People and what they do ──
 
-    def person(self, name: str) -> Person:
-        """A customer. `Alice` is the same one throughout a telling, and another in the next."""
-        user_id = f"{name.lower()}-{self._run}"
-        return Person(name, user_id, development_token(user_id, "customer", TOKEN_LASTS, self.place.data))
+    def person(self, name: str, role: str = "customer") -> Person:
+        """Somebody in a role. `Alice` is the same one throughout a telling, and another in the next."""
+        if name not in self._people:
+            user_id = f"{name.lower()}-{self._run}"
+            token = development_token(user_id, role, TOKEN_LASTS, self.place.data)
+            self._people[name] = Person(name, user_id, token)
+        return self._people[name]
 
     async def post(self, person: Person, path: str, body: Json, *, status: int) -> Json:
         """A write in the person's name, answered with `status`. Raises `StoryBroken` for any other answer."""
@@ -114,6 +121,13 @@ class Story:
         with told_by("The API", self._api):
             answer = await self._api.post(path, json=body, headers=headers)
         found: Json = _body(answer, status)
+        return found
+
+    async def put(self, person: Person, path: str, body: Json) -> Json:
+        """A replacement in the person's name. Raises `StoryBroken` unless it is answered 200."""
+        with told_by("The API", self._api):
+            answer = await self._api.put(path, json=body, headers=_headers(person))
+        found: Json = _body(answer, 200)
         return found
 
     async def get(self, person: Person, path: str) -> Any:

@@ -18,6 +18,8 @@ import pytest
 from rich.console import Console
 
 from activities.audit import Report
+from cli.demo import chapters
+from cli.demo.chapters import awaiting_funds, three_d_secure
 from cli.demo.command import WIDTH, Demo, Wishes
 from cli.demo.ending import Ending, compare
 from cli.demo.errors import StoryBroken
@@ -40,7 +42,9 @@ CREDIT = {
         {"account": "wallet_available", "owner": "wal_1", "amount": 20_000, "currency": "usd"},
     ],
 }
-DEPOSIT = {"id": "dep_1", "kind": "deposit", "status": "succeeded", "postings": [CREDIT]}
+DEPOSIT = {
+    "id": "dep_1", "kind": "deposit", "status": "succeeded", "amount": 20_000, "details": {}, "postings": [CREDIT]
+}  # fmt: skip
 BOOKINGS = {"dep_1": [("credit", {"stripe_balance": -20_000, "wallet_available": 20_000})]}
 BALANCES = {(ALICE, "usd"): 20_000}
 
@@ -79,7 +83,7 @@ class Command:
 
     def until(self, reached: Callable[[], bool]) -> None:
         """Waits; notes meanwhile which parts there are."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 100
         while not reached():
             assert time.monotonic() < deadline, self.out + self.err
             for file in self.temporary.glob("*/data/run/*.pid"):
@@ -110,17 +114,15 @@ def start(folder: Path, *arguments: str, program: tuple[str, ...] = ("-m", "cli.
         os.kill(pid, signal.SIGKILL)
 
 
-@pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
-    """A demo without chapters, which is soon told, and whose stack runs on."""
-    soon = "from cli import main; from cli.demo import chapters; chapters.ALL = (); main.main()"
-    yield from start(tmp_path_factory.mktemp("kept"), "--keep", "--json", program=("-c", soon))
-
-
 @pytest.fixture
-def command(tmp_path: Path, kept: Command) -> Iterator[Command]:
-    """The demo as most people see it first; starting while another one is."""
+def command(tmp_path: Path) -> Iterator[Command]:
+    """The demo as most people see it first."""
     yield from start(tmp_path, "--json")
+
+
+def ended(operation: dict[str, Any]) -> tuple[str, str, list[str]]:
+    """Whose it is, how it ended, and its last two steps."""
+    return operation["name"], operation["status"], [step["step"] for step in operation["steps"]][-2:]
 
 
 def test_the_story_ends_well_and_leaves_nothing_behind(command: Command) -> None:
@@ -133,43 +135,60 @@ def test_the_story_ends_well_and_leaves_nothing_behind(command: Command) -> None
     told = json.loads(command.out)
     assert told["ok"] is True
     assert told["seconds"] < 60
-    assert [(wallet["name"], wallet["available"]) for wallet in told["balances"]] == [
-        ("Alice", 20_000),
-        ("Bob", 0),
-        ("Carol", 5_000),
+    assert [(wallet["name"], wallet["available"], wallet["in_transit"]) for wallet in told["balances"]] == [
+        ("Alice", 20_000, 0),
+        ("Bob", 0, 0),
+        ("Carol", 5_000, 0),
+        ("Dora", 0, 0),
+        ("Erin", 0, 0),
+        ("Fay", 4_000, 0),
+        ("Gus", 3_000, 0),
+        ("Hana", 0, 0),
+        ("Ivan", 0, 0),
+        ("Jane", 8_000, 0),
+        ("Kim", 8_000, 0),
     ]
-    assert [operation["status"] for operation in told["operations"]] == ["succeeded", "failed", "succeeded"]
-    assert [[step["step"] for step in operation["steps"]][-2:] for operation in told["operations"]] == [
-        ["credit", "stripe_fee"],
-        ["create_payment_intent", "cancel_payment_intent"],
-        ["credit", "stripe_fee"],
+    assert [ended(operation) for operation in told["operations"] if operation["kind"] == "deposit"] == [
+        ("Alice", "succeeded", ["credit", "stripe_fee"]),
+        ("Bob", "failed", ["create_payment_intent", "cancel_payment_intent"]),
+        ("Carol", "succeeded", ["credit", "stripe_fee"]),
+        ("Dora", "succeeded", ["credit", "stripe_fee"]),
+        ("Hana", "succeeded", ["credit", "stripe_fee"]),
+        ("Kim", "succeeded", ["credit", "stripe_fee"]),
     ]
+    assert [ended(operation) for operation in told["operations"] if operation["kind"] == "withdrawal"] == [
+        ("Erin", "paid", ["payout", "paid"]),
+        ("Fay", "reversed", ["reversal#1", "restore#1"]),
+        ("Gus", "reversed", ["reversal#1", "restore#1"]),
+        ("Ivan", "paid", ["payout", "paid"]),
+        ("Jane", "canceled", ["create_transfer", "restore"]),
+    ]
+    assert {operation["name"] for operation in told["operations"] if operation["closed_at"] is None} == {
+        *("Erin", "Fay", "Gus", "Ivan", "Jane")
+    }, "accounts live on, and what is paid is watched"
     assert told["audit"]["total"] == 0
-    assert len(told["chapters"]) == 3
+    assert len(told["chapters"]) == 6
     assert all(chapter["seconds"] > 0 and chapter["said"] for chapter in told["chapters"])
     ui = told["links"]["temporal_ui"]
     first = told["operations"][0]["id"]
     assert told["links"]["operations"][first] == f"{ui}/namespaces/paysaga/workflows/{first}"
-    assert told["links"]["kinds"] == {"deposit": f"{ui}/namespaces/paysaga/workflows?query=PaysagaKind%3D%22deposit%22"}
-    assert "Chapter 3 of 3" in command.err
+    assert told["links"]["kinds"] == {
+        kind: f"{ui}/namespaces/paysaga/workflows?query=PaysagaKind%3D%22{kind}%22"
+        for kind in ("connected_account", "deposit", "wallet_transfer", "withdrawal")
+    }
+    assert "Chapter 6 of 6" in command.err
 
 
-def test_keep_lets_the_stack_run_until_ctrl_c(kept: Command) -> None:
-    kept.until(lambda: "The stack runs until Ctrl-C" in kept.err or kept.ended())
-    assert httpx.get(f"{json.loads(kept.out)['stack']['api']}/readyz").is_success
-
-    kept.process.send_signal(signal.SIGINT)
-    kept.until(kept.ended)
-
-    assert kept.process.returncode == 0, kept.err
-    assert len(kept.parts) == 5
-    assert kept.alive == set()
-    assert list(kept.temporary.iterdir()) == []
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
+    """A demo without chapters, which is soon told, and whose stack runs on."""
+    soon = "from cli import main; from cli.demo import chapters; chapters.ALL = (); main.main()"
+    yield from start(tmp_path_factory.mktemp("kept"), "--keep", "--json", program=("-c", soon))
 
 
 @pytest.fixture
-def starting(tmp_path: Path) -> Iterator[Command]:
-    """A demo that has only just begun."""
+def starting(tmp_path: Path, kept: Command) -> Iterator[Command]:
+    """A demo that has only just begun, as another one has."""
     yield from start(tmp_path)
 
 
@@ -184,6 +203,19 @@ def test_ctrl_c_while_the_stack_starts(starting: Command) -> None:
     assert starting.err == ""
     assert starting.alive == set()
     assert list(starting.temporary.iterdir()) == []
+
+
+def test_keep_lets_the_stack_run_until_ctrl_c(kept: Command) -> None:
+    kept.until(lambda: "The stack runs until Ctrl-C" in kept.err or kept.ended())
+    assert httpx.get(f"{json.loads(kept.out)['stack']['api']}/readyz").is_success
+
+    kept.process.send_signal(signal.SIGINT)
+    kept.until(kept.ended)
+
+    assert kept.process.returncode == 0, kept.err
+    assert len(kept.parts) == 5
+    assert kept.alive == set()
+    assert list(kept.temporary.iterdir()) == []
 
 
 # ── On a stack that runs ──
@@ -215,36 +247,7 @@ async def told(data: Path) -> tuple[int, str]:
     return code, printed.getvalue()
 
 
-async def test_again_and_again_on_the_same_stack(world: World, stack: Path) -> None:
-    first, second = await told(stack), await told(stack)
-
-    assert (first[0], second[0]) == (0, 0), first[1] + second[1]
-    [users] = await world.sql("SELECT count(*) FROM users")
-    assert users["count"] == 6
-    assert (await world.sandbox.control("GET", "event_faults"))["faults"] == []
-
-
-async def test_balances_that_are_not_as_computed_by_hand(world: World, stack: Path) -> None:
-    # Given somebody else's balance that was changed, and a Stripe that takes a cent more
-    await world.accepted_deposit(5_000, payment_method="pm_card_visa")
-    await world.sql("UPDATE ledger_balances SET balance = balance + 1")
-    await world.sandbox.control("POST", "settings", fee_fixed=31)
-
-    code, printed = await told(stack)
-
-    assert code == 1
-    assert [line for line in printed.splitlines() if line.startswith("✗")] == [
-        f"✗ what the ledger holds of {name}'s deposit: expected [('credit', {{'stripe_balance': -{amount},"
-        f" 'wallet_available': {amount}}}), ('stripe_fee', {{'stripe_balance': {fee}, 'stripe_fees': -{fee}}})],"
-        f" found [('credit', {{'stripe_balance': -{amount}, 'wallet_available': {amount}}}),"
-        f" ('stripe_fee', {{'stripe_balance': {fee + 1}, 'stripe_fees': -{fee + 1}}})]"
-        for name, amount, fee in (("Alice", 20_000, 610), ("Carol", 5_000, 175))
-    ]
-    assert "audit: 1 violation\n" in printed
-    assert "✓" not in printed
-
-
-async def test_ctrl_c_on_a_stack_that_runs_on(world: World, stack: Path) -> None:
+async def test_ctrl_c_then_again_on_a_stack_that_runs_on(world: World, stack: Path) -> None:
     telling = asyncio.create_task(told(stack))
 
     async def webhooks_are_lost() -> bool:
@@ -257,6 +260,50 @@ async def test_ctrl_c_on_a_stack_that_runs_on(world: World, stack: Path) -> None
     assert code == 130
     assert printed.endswith("Ended before the story had.\n")
     assert (await world.sandbox.control("GET", "event_faults"))["faults"] == []
+
+    # When the platform has funds of other days, too, and it is told to its end
+    await world.sandbox.control("POST", "adjust_balance", amount=10_000)
+    code, printed = await told(stack)
+
+    # Then it has its own people, of whom two withdraw more than is there: by hand, 3 times 80.00 where it is 165.35
+    assert code == 0, printed
+    [users] = await world.sql("SELECT count(*) FROM users")
+    assert users["count"] == 3 + 11
+    waited = await world.sql("SELECT status, amount FROM operations WHERE kind = 'withdrawal' ORDER BY id DESC LIMIT 2")
+    assert [tuple(row) for row in waited] == [("canceled", 24_000), ("paid", 24_000)]
+    assert (await world.sandbox.control("GET", "event_faults"))["faults"] == []
+
+
+async def test_funds_that_no_withdrawal_exhausts(world: World, stack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chapters, "ALL", (awaiting_funds,))
+    await world.sandbox.control("POST", "adjust_balance", amount=1_000_000)
+
+    code, printed = await told(stack)
+
+    assert code == 0, printed
+    assert "But here the platform has 10000.00 USD available at Stripe: nobody needs to wait." in printed
+
+
+async def test_balances_that_are_not_as_computed_by_hand(
+    world: World, stack: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chapters, "ALL", (three_d_secure,))
+    # Given somebody else's balance that was changed, and a Stripe that takes a cent more
+    await world.accepted_deposit(5_000, payment_method="pm_card_visa")
+    await world.sql("UPDATE ledger_balances SET balance = balance + 1")
+    await world.sandbox.control("POST", "settings", fee_fixed=31)
+
+    code, printed = await told(stack)
+
+    assert code == 1
+    assert [line for line in printed.splitlines() if line.startswith("✗")] == [
+        "✗ what the ledger holds of Alice's deposit: expected [('credit', {'stripe_balance': -20000,"
+        " 'wallet_available': 20000}), ('stripe_fee', {'stripe_balance': 610, 'stripe_fees': -610})],"
+        " found [('credit', {'stripe_balance': -20000, 'wallet_available': 20000}),"
+        " ('stripe_fee', {'stripe_balance': 611, 'stripe_fees': -611})]"
+    ]
+    assert "audit: 1 violation\n" in printed
+    assert "✓" not in printed
 
 
 async def test_an_answer_that_leaves_the_story_no_way_on(stack: Path) -> None:
@@ -335,6 +382,23 @@ def test_an_operation_that_booked_something_else(postings: list[Any]) -> None:
     assert wallet.met
 
 
+def test_an_account_of_somebody_else_has_their_name() -> None:
+    """So that money in the wrong person's wallet does not pass for the right one's."""
+    erin = Person("Erin", "erin-1", "")
+    entries = [
+        {"account": "wallet_available", "owner": "wal_1", "amount": -8_000, "currency": "usd"},
+        {"account": "wallet_available", "owner": "wal_2", "amount": 8_000, "currency": "usd"},
+    ]
+    transfer = DEPOSIT | {"kind": "wallet_transfer", "postings": [{"step": "move", "entries": entries}]}
+    declared = {"dep_1": [("move", {"wallet_available": -8_000, "wallet_available (Erin)": 8_000})]}
+
+    for owner, met in ((erin, True), (ALICE, False)):
+        wallets = [(ALICE, WALLET), (owner, WALLET | {"id": "wal_2"})]
+        [moved, *_] = compare(declared, {}, [(ALICE, transfer)], wallets)
+        assert moved.what == "what the ledger holds of Alice's wallet transfer"
+        assert moved.met is met
+
+
 def test_what_no_chapter_has_declared_is_not_met() -> None:
     assert [expectation.met for expectation in compare({}, {}, [(ALICE, DEPOSIT)], [(ALICE, WALLET)])] == [False, False]
     assert [expectation.met for expectation in compare({}, BALANCES, [], [])] == [False]
@@ -365,10 +429,22 @@ def test_the_ledger_as_a_table() -> None:
             {"account": "wallet_available", "owner": "wal_else", "amount": 5_000, "currency": "jpy"},
         ],
     }
+    at_stripe = {
+        "step": "transfer",
+        "entries": [
+            {"account": "stripe_balance", "owner": "", "amount": 80, "currency": "usd"},
+            {"account": "connected_balance", "owner": "acct_1", "amount": -80, "currency": "usd"},
+        ],
+    }
     operations = [
         (ALICE, DEPOSIT),
         (ALICE, DEPOSIT | {"postings": [yen]}),
         (ALICE, DEPOSIT | {"status": "failed", "postings": []}),
+        (ALICE, DEPOSIT | {"kind": "connected_account", "amount": None, "postings": []}),
+        (
+            ALICE,
+            DEPOSIT | {"kind": "wallet_transfer", "details": {"stripe_account": "acct_1"}, "postings": [at_stripe]},
+        ),
     ]
     printed = io.StringIO()
 
@@ -385,6 +461,8 @@ def test_the_ledger_as_a_table() -> None:
         ["Alice's deposit", "credit", "stripe_balance", "5000 JPY", ""],
         ["", "", "wallet_available (wal_else)", "", "5000 JPY"],
         ["Alice's deposit", "failed", "nothing booked", "", ""],
+        ["Alice's wallet transfer", "transfer", "stripe_balance", "", "0.80 USD"],
+        ["", "", "connected_balance (Alice)", "0.80 USD", ""],
         ["", "", "sum", "5000 JPY", "5000 JPY"],
-        ["", "", "sum", "200.00 USD", "200.00 USD"],
+        ["", "", "sum", "200.80 USD", "200.80 USD"],
     ]

@@ -2,7 +2,14 @@
 
 from typing import Protocol
 
-from cli.demo.chapters import declined_card, lost_webhook, three_d_secure
+from cli.demo.chapters import (
+    awaiting_funds,
+    declined_card,
+    lost_webhook,
+    sent_back,
+    three_d_secure,
+    to_the_bank,
+)
 from cli.demo.story import Story
 
 
@@ -15,4 +22,11 @@ class ChapterModule(Protocol):
         """Acts, says what happens, and declares what must be so."""
 
 
-ALL: tuple[ChapterModule, ...] = (three_d_secure, declined_card, lost_webhook)
+ALL: tuple[ChapterModule, ...] = (
+    three_d_secure,
+    declined_card,
+    lost_webhook,
+    to_the_bank,
+    sent_back,
+    awaiting_funds,
+)
