@@ -22,29 +22,44 @@ async def _paid_once(world: World, operation_id: str) -> None:
     await assert_clean(world)
 
 
-@pytest.mark.parametrize("path", WRITES)
-@pytest.mark.parametrize("kind", ["drop_after_commit", "hang_after_commit", "truncate"])
-async def test_f11_answer_lost_after_stripe_committed(world: World, path: str, kind: str) -> None:
-    more = {"seconds": 3} if kind == "hang_after_commit" else {}
-    await world.sandbox.fault("POST", path, kind, **more)
+LOSSES: list[tuple[str, dict[str, int]]] = [
+    ("drop_after_commit", {}),
+    ("hang_after_commit", {"seconds": 3}),
+    ("truncate", {}),
+    ("error_before", {}),
+    ("error_before", {}),
+    ("rate_limit", {}),
+    ("rate_limit", {}),
+    ("rate_limit", {}),
+    ("key_in_use", {}),
+    ("key_in_use", {}),
+]
+"""What can happen to a call without Stripe's saying that it does not know: the answer is lost after it has committed
+(cases 11), nothing has begun yet, too many calls (14), the key in use (15)."""
 
-    deposit = await world.deposit(payment_method="pm_card_visa")
 
-    await _paid_once(world, deposit.json()["id"])
-    assert await world.sandbox.faults_fired() == 1
-    [*requests] = await world.sandbox.requests(path)
-    assert len({request["idempotency_key"] for request in requests}) == 1
-    assert sum(request["executed"] for request in requests) == 1
+async def test_f11_f14_f15_each_call_answered_badly(world: World) -> None:
+    for path in WRITES:
+        for kind, more in LOSSES:
+            await world.sandbox.fault("POST", path, kind, **more)
+    customers = [f"alice-{number}" for number, _ in enumerate(LOSSES)]
 
+    answers = await asyncio.gather(*(world.deposit(payment_method="pm_card_visa", user=user) for user in customers))
 
-@pytest.mark.parametrize("path", WRITES)
-async def test_f11_connection_lost_before_stripe_began(world: World, path: str) -> None:
-    await world.sandbox.fault("POST", path, "error_before", times=2)
-
-    deposit = await world.deposit(payment_method="pm_card_visa")
-
-    await _paid_once(world, deposit.json()["id"])
-    assert await world.sandbox.faults_fired() == 2
+    # Then each got what they paid for, once
+    for user, answer in zip(customers, answers, strict=True):
+        closed = await world.closed(answer.json()["id"])
+        assert (closed["status"], closed["needs_attention"]) == ("succeeded", False)
+        assert {call["generation"] for call in closed["calls"]} == {1}
+        assert await world.available(user) == 20_000
+    assert await world.sandbox.faults_fired() == len(WRITES) * len(LOSSES)
+    # And under one key each
+    for path in WRITES:
+        requests = await world.sandbox.requests(path)
+        executed = [request["idempotency_key"] for request in requests if request["executed"]]
+        assert len(executed) == len(set(executed)) == len(customers)
+        assert {request["idempotency_key"] for request in requests} == set(executed)
+    await assert_clean(world)
 
 
 @pytest.mark.parametrize("path", WRITES)
@@ -95,26 +110,6 @@ async def _nothing_is_compensated_while_it_is_unknown(world: World) -> None:
     assert closed["status"] in ("canceled", "succeeded")
     assert not closed["needs_attention"]
     await assert_clean(world)
-
-
-@pytest.mark.parametrize("path", WRITES)
-async def test_f14_rate_limited(world: World, path: str) -> None:
-    await world.sandbox.fault("POST", path, "rate_limit", times=3)
-
-    deposit = await world.deposit(payment_method="pm_card_visa")
-
-    await _paid_once(world, deposit.json()["id"])
-    assert len({request["idempotency_key"] for request in await world.sandbox.requests(path)}) == 1
-
-
-@pytest.mark.parametrize("path", WRITES)
-async def test_f15_key_in_use(world: World, path: str) -> None:
-    await world.sandbox.fault("POST", path, "key_in_use", times=2)
-
-    deposit = await world.deposit(payment_method="pm_card_visa")
-
-    await _paid_once(world, deposit.json()["id"])
-    assert len({request["idempotency_key"] for request in await world.sandbox.requests(path)}) == 1
 
 
 async def test_f16_parameter_mismatch_is_never_retried_by_itself(world: World) -> None:

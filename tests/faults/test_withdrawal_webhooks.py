@@ -3,7 +3,7 @@
 import asyncio
 
 from tests.auditing import assert_clean
-from tests.world import Servers, World, open_world, until
+from tests.world import BRISK, Servers, World, open_world, until
 
 
 async def test_f25_f26_backwards_and_twice(world: World) -> None:
@@ -68,6 +68,25 @@ async def test_f28_sent_back_after_the_saga_has_closed(world: World) -> None:
     assert await world.runs(withdrawal) == 1
     await world.settled_events()
     await assert_clean(world)
+
+
+async def test_funds_that_come_wake_whoever_waits_for_them(servers: Servers) -> None:
+    # Given a withdrawal that would ask again in an hour
+    async with open_world(servers, pacing=BRISK.model_copy(update={"funds_poll": 3_600.0})) as world:
+        await world.onboarded()
+        paid = await world.accepted_deposit(user="clara", payment_method="pm_card_visa")
+        await world.closed(paid["id"])
+        await world.give("clara", "carl", 20_000)
+        withdrawal = await world.accepted_withdrawal()
+        await world.until(withdrawal, lambda now: now["status"] == "awaiting_funds")
+
+        await world.sandbox.control("POST", "clock/advance", seconds=8 * 86_400)
+
+        await world.until(withdrawal, lambda now: now["status"] == "paid")
+        [told] = await world.sql(
+            "SELECT state, reason FROM stripe_events WHERE type = 'balance.available' AND account = ''"
+        )
+        assert (told["state"], told["reason"] is not None) == ("ignored", True)
 
 
 async def test_f29_every_webhook_dropped_ends_the_same(servers: Servers) -> None:
