@@ -59,30 +59,30 @@ def wallet_table(wallets: Sequence[tuple[Person, Json]]) -> Table:
 
 def ledger_table(operations: Sequence[tuple[Person, Json]], wallets: Sequence[tuple[Person, Json]]) -> Table:
     """The entries of the operations, in human amounts; in each currency the debits add up to the credits."""
-    table = Table("operation", "step", "account", "debit", "credit", title="Ledger", title_justify="left")
-    for column in table.columns[3:]:
+    table = Table("operation, step", "account", "debit", "credit", title="Ledger", title_justify="left")
+    for column in table.columns[1:]:
+        column.no_wrap = True
+    for column in table.columns[2:]:
         column.justify = "right"
     names = owners(operations, wallets)
     debits, credits_ = Counter[str](), Counter[str]()
     for person, operation in operations:
         if operation["amount"] is None:
             continue  # Such as a connected account: it moves no money of its own.
-        name = escape(called(person, operation))
+        table.add_row(escape(called(person, operation)))
         if not operation["postings"]:
-            table.add_row(name, f"[dim]{escape(operation['status'])}[/dim]", "[dim]nothing booked[/dim]")
+            table.add_row(f"[dim]  {escape(operation['status'])}[/dim]", "[dim]nothing booked[/dim]")
         for posting in operation["postings"]:
-            step = escape(posting["step"])
+            step = f"  {escape(posting['step'])}"
             for entry in posting["entries"]:
                 amount, currency = entry["amount"], entry["currency"]
                 owner = f" ({names.get(entry['owner'], entry['owner'])})" if entry["owner"] else ""
                 human = str(Money(abs(amount), currency))
                 (debits if amount < 0 else credits_)[currency] += abs(amount)
-                table.add_row(
-                    name, step, escape(entry["account"] + owner), *((human, "") if amount < 0 else ("", human))
-                )
-                name = step = ""
+                table.add_row(step, escape(entry["account"] + owner), *((human, "") if amount < 0 else ("", human)))
+                step = ""
         table.add_section()
     for currency in sorted(debits | credits_):
         sums = (str(Money(side[currency], currency)) for side in (debits, credits_))
-        table.add_row("", "", "[bold]sum[/bold]", *sums)
+        table.add_row("", "[bold]sum[/bold]", *sums)
     return table

@@ -456,13 +456,17 @@ def test_the_ledger_as_a_table() -> None:
         if line.startswith("│")
     ]
     assert rows == [
-        ["Alice's deposit", "credit", "stripe_balance", "200.00 USD", ""],
-        ["", "", "wallet_available (Alice)", "", "200.00 USD"],
-        ["Alice's deposit", "credit", "stripe_balance", "5000 JPY", ""],
-        ["", "", "wallet_available (wal_else)", "", "5000 JPY"],
-        ["Alice's deposit", "failed", "nothing booked", "", ""],
-        ["Alice's wallet transfer", "transfer", "stripe_balance", "", "0.80 USD"],
-        ["", "", "connected_balance (Alice)", "0.80 USD", ""],
-        ["", "", "sum", "5000 JPY", "5000 JPY"],
-        ["", "", "sum", "200.80 USD", "200.80 USD"],
+        ["Alice's deposit", "", "", ""],
+        ["credit", "stripe_balance", "200.00 USD", ""],
+        ["", "wallet_available (Alice)", "", "200.00 USD"],
+        ["Alice's deposit", "", "", ""],
+        ["credit", "stripe_balance", "5000 JPY", ""],
+        ["", "wallet_available (wal_else)", "", "5000 JPY"],
+        ["Alice's deposit", "", "", ""],
+        ["failed", "nothing booked", "", ""],
+        ["Alice's wallet transfer", "", "", ""],
+        ["transfer", "stripe_balance", "", "0.80 USD"],
+        ["", "connected_balance (Alice)", "0.80 USD", ""],
+        ["", "sum", "5000 JPY", "5000 JPY"],
+        ["", "sum", "200.80 USD", "200.80 USD"],
     ]
