@@ -15,6 +15,7 @@ import structlog
 from temporalio.client import (
     Client,
     WithStartWorkflowOperation,
+    WorkflowExecutionStatus,
     WorkflowUpdateFailedError,
     WorkflowUpdateRPCTimeoutOrCancelledError,
 )
@@ -118,17 +119,30 @@ class SagaDispatcher:
             log.info("saga has run", operation_id=operation["id"])
 
     async def resume(self, operation: sa.RowMapping) -> bool:
-        """Start a saga again that was terminated or has failed. False if it is running, or came to its own end.
+        """Start a saga again that was terminated or has failed; or its follow-up, if the saga came to its own end.
 
-        Every step then returns what is recorded of it. Raises `RPCError` if Temporal is away.
+        Every step then returns what is recorded of it. False if one is running, or there is nothing to start. Raises
+        `RPCError` if Temporal is away.
         """
+        kind = OperationKind(operation["kind"])
+        if await self._start_again(kind.workflow, self._saga(operation)):
+            return True
+        with _reaching():
+            described = await self._client.get_workflow_handle(operation["id"]).describe()
+        if described.status is WorkflowExecutionStatus.RUNNING or kind.follow_up_workflow is None:
+            return False
+        return await self._start_again(
+            kind.follow_up_workflow, self._saga(operation) | {"id": followup_id(operation["id"])}
+        )
+
+    async def _start_again(self, workflow: str, how: dict[str, Any]) -> bool:
         try:
             with _reaching():
                 await self._client.start_workflow(
-                    OperationKind(operation["kind"]).workflow,
+                    workflow,
                     id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
                     id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
-                    **self._saga(operation),
+                    **how,
                 )
         except WorkflowAlreadyStartedError:
             return False

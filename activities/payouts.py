@@ -6,7 +6,7 @@ from temporalio import activity
 
 from activities import outcomes
 from activities.stripe_caller import StripeCaller
-from activities.stripe_reads import StripeReads
+from activities.stripe_reads import StripeReads, is_cut_off
 from db import connected_accounts, inbox, operations, stripe_calls
 from db.engine import Database
 from db.inbox import InboxState
@@ -89,12 +89,24 @@ class PayoutActivities:
 
     @activity.defn
     async def observe_payout(self, ref: OperationRef) -> Payout:
-        """The payout as Stripe has it now; the events that told of it are recorded as taken in."""
+        """The payout as Stripe has it now; the events that told of it are recorded as taken in.
+
+        Raises refused if its account is cut off: then nobody can say.
+        """
         async with self._database.transaction() as connection:
             call = await stripe_calls.done(connection, ref.operation_id, Step.CREATE_PAYOUT)
         assert call is not None, "a payout is made before it is looked at"
         assert call.stripe_id is not None
-        payout = await self._reads.payout(call.stripe_id, stripe_account=call.stripe_account)
+        try:
+            payout = await self._reads.payout(call.stripe_id, stripe_account=call.stripe_account)
+        except stripe.PermissionError as error:
+            if not is_cut_off(error):
+                raise
+            raise outcomes.refused(
+                Failure(
+                    code=ActionRequired.code, detail="The account is cut off: Stripe does not say how its payout is."
+                )
+            ) from error
         async with self._database.transaction() as connection:
             await inbox.settle(connection, list(ref.event_ids), InboxState.PROCESSED)
         return payout
@@ -123,7 +135,7 @@ class PayoutActivities:
         if not amount:
             return None
         if newest is not None and newest.outcome is Outcome.REFUSED:
-            held = await self._reads.available(operation["currency"], stripe_account=transfer.stripe_account)
+            held = await self._held(operation["currency"], transfer.stripe_account)
             amount = min(amount, held)
             if amount <= 0:
                 raise outcomes.refused(
@@ -143,6 +155,14 @@ class PayoutActivities:
         if call.refusal is not None:
             raise outcomes.refused(Failure(code=ReversalShort.code, detail=call.refusal.detail))
         return Reversal.model_validate(call.result)
+
+    async def _held(self, currency: str, stripe_account: str) -> int:
+        try:
+            return await self._reads.available(currency, stripe_account=stripe_account)
+        except stripe.PermissionError as error:
+            if not is_cut_off(error):
+                raise
+            return 0  # Whatever it holds, nothing of it can be had.
 
     async def _with_what_is_missing(self, refusal: Failure, stripe_account: str) -> Failure:
         """A refusal that the account's owner can do something about says what."""

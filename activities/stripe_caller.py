@@ -40,7 +40,7 @@ class StripeCaller:
             call = await stripe_calls.begin(connection, intent)
         if call.closed_at is not None:
             raise outcomes.refused(
-                Failure(code=Compensated.code, detail=f"{call.key} was taken back; it must not be done any more.")
+                Failure(code=Compensated.code, detail="This step was given up, and what came before it taken back.")
             )
         if call.outcome is None and call.doubted_at is not None:
             call = await self._look_up(call, write)

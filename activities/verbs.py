@@ -10,7 +10,7 @@ from activities.dispatch import NoSaga, SagaDispatcher, VerbRefused
 from db import operations
 from db.engine import Database
 from domain.errors import NotResumable
-from domain.operations import Failure
+from domain.operations import Failure, followup_id
 from domain.statuses import CANCELED, is_terminal, status_of, too_late_to_cancel
 
 log = structlog.get_logger()
@@ -57,6 +57,14 @@ class Verbs:
         try:
             await self._dispatcher.verb(
                 operation_id, "retry", update_id=action_id, within=within, wish={"actor": actor, "reason": reason}
+            )
+        except NoSaga:
+            await self._retry_follow_up(operation_id, {"actor": actor, "reason": reason}, action_id, within)
+
+    async def _retry_follow_up(self, operation_id: str, wish: dict[str, str], action_id: str, within: float) -> None:
+        try:
+            await self._dispatcher.verb(
+                followup_id(operation_id), "retry", update_id=action_id, within=within, wish=wish
             )
         except NoSaga as error:
             raise NotResumable("No saga of the operation is running.") from error

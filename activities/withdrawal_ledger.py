@@ -16,7 +16,7 @@ from db.stripe_calls import StillOpen
 from domain import postings
 from domain.errors import Compensated
 from domain.money import Money
-from domain.operations import OperationRef
+from domain.operations import Failure, OperationRef
 from domain.payouts import Payout, Reversal, Transfer
 from domain.statuses import WithdrawalStatus
 from domain.steps import Step
@@ -70,8 +70,11 @@ class WithdrawalLedger:
             await advance_and_tell(connection, operation, WithdrawalStatus.RESERVED)
 
     @activity.defn
-    async def book_transfer(self, ref: OperationRef) -> None:
-        """It is on the connected account."""
+    async def book_transfer(self, ref: OperationRef) -> StatusChange | None:
+        """It is on the connected account. Returns how the withdrawal was to end, if it was given up after this before.
+
+        A saga that is run again then gives it up too: it may not know any more that somebody had called it off.
+        """
         async with self._database.transaction() as connection:
             way = await _way(connection, ref.operation_id)
             posted = await ledger.post(
@@ -84,6 +87,10 @@ class WithdrawalLedger:
             )
             details = {"transfer": way.transfer.id, "stripe_account": way.transfer.stripe_account}
             await advance_and_tell(connection, way.operation, WithdrawalStatus.TRANSFERRED, details=details)
+        ends_as = way.operation["details"].get("ends_as")
+        if ends_as is None:
+            return None
+        return StatusChange(operation_id=ref.operation_id, status=ends_as, failure=way.operation["failure"])
 
     @activity.defn
     async def book_payout(self, booking: PayoutBooking) -> None:
@@ -208,8 +215,12 @@ async def _way(connection: AsyncConnection, operation_id: str) -> _Way:
     operation = await operations.require(connection, operation_id)
     transferred = await stripe_calls.done(connection, operation_id, Step.CREATE_TRANSFER)
     assert transferred is not None, "only what was transferred is booked"
-    money = Money(operation["amount"], operation["currency"])
-    return _Way(operation, money, operation["wallet_id"], Transfer.model_validate(transferred.result))
+    money, transfer = Money(operation["amount"], operation["currency"]), Transfer.model_validate(transferred.result)
+    if transfer.amount != money.amount:
+        raise outcomes.parked(
+            Failure(code="amount-mismatch", detail=f"Stripe transferred {transfer.amount} minor units, not {money}.")
+        )
+    return _Way(operation, money, operation["wallet_id"], transfer)
 
 
 async def _reversal(connection: AsyncConnection, part: Part) -> Reversal:

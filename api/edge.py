@@ -4,6 +4,7 @@ import traceback
 
 import structlog
 from starlette.datastructures import MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import respond
@@ -50,6 +51,9 @@ class LastResort:
 
         try:
             await self._app(scope, receive, watched)
+        except ClientDisconnect:
+            # Nobody is there to be answered. What was accepted before goes on, as its row says.
+            log.info("client gone", path=scope["path"])
         except Exception as error:
             log.error(
                 "unexpected error",

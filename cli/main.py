@@ -147,7 +147,7 @@ def demo(
         bool, typer.Option("--json", help="Print one JSON object on stdout, and the story on stderr.")
     ] = False,
 ) -> None:
-    """Tell a story of a few deposits, show the ledger that they leave, and audit it.
+    """Tell a story of deposits and withdrawals, show the ledger that they leave, and audit it.
 
     Exit 0: every balance is exactly as computed by hand, and the audit finds nothing. 1: it is not so.
     """

@@ -27,6 +27,14 @@ from workflows.reversal import ReversingSaga
 from workflows.saga import CalledOff, CancelableSaga, StepRefused
 
 
+class _GivenUp(Exception):
+    """An earlier run of the saga had given the withdrawal up, and said how it was to end."""
+
+    def __init__(self, ending: StatusChange) -> None:
+        super().__init__(ending.status)
+        self.ending = ending
+
+
 @workflow.defn(name="Withdrawal")
 class Withdrawal(CancelableSaga, ReversingSaga):
     """The saga of one withdrawal."""
@@ -58,6 +66,8 @@ class Withdrawal(CancelableSaga, ReversingSaga):
             payout = await self._pay_out(compensation)
         except CalledOff:
             return await self._take_back(compensation, WithdrawalStatus.CANCELED, None)
+        except _GivenUp as before:
+            return await self._take_back(compensation, WithdrawalStatus(before.ending.status), before.ending.failure)
         except StepRefused as refusal:
             status = WithdrawalStatus.REVERSED if self._transferred else WithdrawalStatus.FAILED
             return await self._take_back(compensation, status, refusal.failure)
@@ -71,8 +81,10 @@ class Withdrawal(CancelableSaga, ReversingSaga):
         self.answered = True
         compensation.register(self._undo_transfer)
         await self._transfer()
-        await self.step(WithdrawalLedger.book_transfer, self.ref, summary="it is on the connected account")
+        given_up = await self.step(WithdrawalLedger.book_transfer, self.ref, summary="it is on the connected account")
         self.show(WithdrawalStatus.TRANSFERRED, waiting_for=None)
+        if given_up is not None:
+            raise _GivenUp(given_up)
         self.unless_called_off()
         payout = await self.step(PayoutActivities.create_payout, self.ref, summary="pay it out to the bank")
         self._payout_made = True
@@ -116,7 +128,11 @@ class Withdrawal(CancelableSaga, ReversingSaga):
             await self.afresh_if_long()
             wait = self.pacing.poll(polls) if until is None else self.pacing.paid_poll
             events = await self.hear_from_stripe(wait, before=until)
-            payout = await self._look(events)
+            try:
+                payout = await self._look(events)
+            except StepRefused as refusal:
+                # The account is cut off: nobody can say any more how its payout stands, so it is neither paid nor not.
+                await self.worry(refusal.failure, summary="ask Stripe how the payout stands")
             polls += 1
         return await self.bring_back(payout)
 
@@ -126,7 +142,9 @@ class Withdrawal(CancelableSaga, ReversingSaga):
 
     async def _undo_transfer(self) -> None:
         if self._transferred:
-            await self.record(WithdrawalStatus.REVERSING)
+            # Kept, since a saga that is terminated and resumed would not know any more how this was to end.
+            ending = self._ending
+            await self.record(WithdrawalStatus.REVERSING, failure=ending.failure, ends_as=ending.status)
             await self.reverse_transfer()
 
     async def _restore_untransferred(self) -> None:

@@ -11,6 +11,7 @@ from temporalio import workflow
 from activities.payouts import PayoutActivities
 from domain.operations import OperationRef, SagaInput
 from workflows.reversal import ReversingSaga
+from workflows.saga import StepRefused
 
 
 @workflow.defn(name="WithdrawalFollowUp")
@@ -27,13 +28,17 @@ class WithdrawalFollowUp(ReversingSaga):
         return await self.follow_through(self._story())
 
     async def _story(self) -> str:
-        outcome = "nothing"
+        # At least once: one that is resumed has no event that would tell it to.
+        outcome = await self._look_and_act()
         while self.has_hints:
-            events = await self.hear_from_stripe(0.0)
-            payout = await self.step(
-                PayoutActivities.observe_payout,
-                OperationRef(operation_id=self.ref.operation_id, event_ids=events),
-                summary="ask Stripe how the payout stands",
-            )
-            outcome = await self.bring_back(payout) if payout.returned else payout.status
+            outcome = await self._look_and_act()
         return outcome
+
+    async def _look_and_act(self) -> str:
+        events = await self.hear_from_stripe(0.0) if self.has_hints else ()
+        ref = OperationRef(operation_id=self.ref.operation_id, event_ids=events)
+        try:
+            payout = await self.step(PayoutActivities.observe_payout, ref, summary="ask Stripe how the payout stands")
+        except StepRefused as refusal:
+            return refusal.failure.code
+        return await self.bring_back(payout) if payout.returned else payout.status

@@ -105,7 +105,7 @@ async def _receive(held: Services, request: Request, secrets: tuple[SecretStr, .
             operation = await operations.get(connection, owner) if owner is not None else None
         is_new = await inbox.store(connection, arrival.routed_to(operation["id"] if operation is not None else None))
         concerned = [operation] if operation is not None and arrival.state is InboxState.RECEIVED else []
-        if arrival.type == FUNDS and not connect:
+        if arrival.type == FUNDS and not connect and arrival.state is InboxState.IGNORED:
             concerned = await operations.awaiting_funds(connection)
     if is_new:
         await _tell(held, concerned, StripeHint(event_id=arrival.id, type=arrival.type))
@@ -193,7 +193,7 @@ def _arrival(text: str, *, connect: bool, livemode: bool) -> Arrival:
         reason = f"livemode is {event.get('livemode')}"
     elif not isinstance(account, str) or bool(account) is not connect:
         reason = f"account {account!r} does not belong to this endpoint"
-    elif event["type"] == FUNDS:
+    elif event["type"] == FUNDS and not connect:
         state, reason = InboxState.IGNORED, "belongs to no operation; told to all that wait for funds, who also poll"
     elif event["type"] not in WAITED_FOR:
         state, reason = InboxState.IGNORED, "no saga waits for its type"
