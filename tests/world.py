@@ -11,7 +11,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import asyncpg
 import httpx
@@ -20,10 +20,12 @@ import pytest
 import uvicorn
 from pydantic import SecretStr
 from stripe import StripeClient
+from temporalio import workflow
 from temporalio.client import Client, WorkflowHandle, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import TimeSkipper
 from temporalio.worker import Interceptor
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from activities.stripe_client import open_client
 from activities.temporal_client import connect
@@ -34,9 +36,24 @@ from domain.pacing import Pacing
 from domain.settings import Settings
 from tests.sandbox import Sandbox
 from worker.main import Parts, build
+from worker.sandboxing import RUNNER
 from workflows.sweep import Sweep
 
 JWT_SECRET = "a-development-secret-for-tests-only"
+
+
+class _PreparedOnce(SandboxedWorkflowRunner):
+    """The worker's own sandbox, which tries each workflow out once a session, not once for each test's worker."""
+
+    _prepared: ClassVar[set[type]] = set()
+
+    def prepare_workflow(self, defn: workflow._Definition) -> None:
+        if defn.cls not in self._prepared:
+            super().prepare_workflow(defn)
+            self._prepared.add(defn.cls)
+
+
+_RUNNER = _PreparedOnce(restrictions=RUNNER.restrictions)
 
 TEMPLATE = "paysaga_template"
 """The migrated, empty database that each world begins with a copy of."""
@@ -99,7 +116,7 @@ class World:
         async with (
             open_database(self.settings.database_url.get_secret_value(), pool_size=5) as database,
             open_client(self.sandbox.key, base=self.sandbox.url, timeout=2) as stripe,
-            build(Parts(self.settings, self.temporal, database, stripe)),
+            build(Parts(self.settings, self.temporal, database, stripe), runner=_RUNNER),
             serve_api(self.settings, database, self.temporal, stripe),
         ):
             yield
@@ -110,7 +127,7 @@ class World:
         async with (
             open_database(self.settings.database_url.get_secret_value(), pool_size=5) as database,
             open_client(self.sandbox.key, base=self.sandbox.url, timeout=2) as stripe,
-            build(Parts(self.settings, self.temporal, database, stripe)),
+            build(Parts(self.settings, self.temporal, database, stripe), runner=_RUNNER),
         ):
             yield
 
@@ -233,9 +250,13 @@ class World:
     ) -> dict[str, Any]:
         """The operation, once `reached` holds of it."""
         deadline = time.monotonic() + within
+        pause = 0.03
         while not reached(operation := await self.operation(operation_id)):
-            assert time.monotonic() < deadline, f"still {operation}"
-            await asyncio.sleep(0.05)
+            shown = {name: operation[name] for name in ("id", "status", "closed_at", "failure", "attention")}
+            assert time.monotonic() < deadline, f"still {shown}"
+            # Ever longer: each look costs the API what a whole step of a saga does.
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, 0.3)
         return operation
 
     async def closed(self, operation_id: str, *, within: float = 20) -> dict[str, Any]:
@@ -397,7 +418,8 @@ async def open_world(
             open_client(sandbox.key, base=servers.sandbox_url, timeout=settings.pacing.http_timeout)
         )
         if worker:
-            await stack.enter_async_context(build(Parts(settings, temporal, database, stripe), around=around))
+            parts = Parts(settings, temporal, database, stripe)
+            await stack.enter_async_context(build(parts, around=around, runner=_RUNNER))
         if api:
             await stack.enter_async_context(serve_api(settings, database, temporal, stripe))
         http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30, verify=False)

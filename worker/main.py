@@ -9,7 +9,7 @@ from datetime import timedelta
 import structlog
 from stripe import StripeClient
 from temporalio.client import Client
-from temporalio.worker import Interceptor, Worker
+from temporalio.worker import Interceptor, Worker, WorkflowRunner
 
 from activities import logs
 from activities.connected_accounts import ConnectedAccountActivities
@@ -62,8 +62,8 @@ class Parts:
     stripe: StripeClient
 
 
-def build(parts: Parts, *, around: Sequence[Interceptor] = ()) -> Worker:
-    """A worker of every workflow and activity; `around` are interceptors outside our own."""
+def build(parts: Parts, *, around: Sequence[Interceptor] = (), runner: WorkflowRunner = RUNNER) -> Worker:
+    """A worker of every workflow and activity; `around` are interceptors outside our own, `runner` is the sandbox."""
     settings, pacing = parts.settings, parts.settings.pacing
     caller = StripeCaller(parts.database, parts.stripe, absent_apart=pacing.absent_apart)
     reads = StripeReads(parts.stripe)
@@ -112,7 +112,7 @@ def build(parts: Parts, *, around: Sequence[Interceptor] = ()) -> Worker:
             sweeps.deliver_unanswered_verbs,
             sweeps.snapshot_platform_balances,
         ],
-        workflow_runner=RUNNER,
+        workflow_runner=runner,
         interceptors=[*around, RetryTier(pacing)],
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=settings.sticky_timeout),
         graceful_shutdown_timeout=timedelta(seconds=5),

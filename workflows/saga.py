@@ -14,14 +14,13 @@ from collections.abc import Awaitable, Callable, Coroutine
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError
 
 from activities import outcomes, visibility
 from activities.records import OperatorAction, RecordActivities, StatusChange, Trouble
 from domain.money import Money
-from domain.operations import Failure, OperationRef, SagaInput, StripeHint
+from domain.operations import Failure, OperationRef, Retry, SagaInput, StripeHint
 from domain.statuses import CANCELED
 from workflows import steps
 
@@ -44,15 +43,6 @@ class CalledOff(Exception):
 
 class Afresh(Exception):
     """The history has grown long: the story goes on in a new run."""
-
-
-class Retry(BaseModel):
-    """An operator's wish to go on at once: who, and why."""
-
-    model_config = ConfigDict(frozen=True)
-
-    actor: str
-    reason: str
 
 
 class Saga:

@@ -102,13 +102,15 @@ class Withdrawal(CancelableSaga, ReversingSaga):
                     PayoutActivities.create_transfer, self.ref, summary="transfer it to the connected account"
                 )
             except StepRefused as refusal:
-                overdue = workflow.now() >= self.after(self.pacing.funds_wait)
-                if refusal.failure.code != AwaitingFunds.code or overdue:
+                deadline = self.after(self.pacing.funds_wait)
+                if refusal.failure.code != AwaitingFunds.code or workflow.now() >= deadline:
                     raise
                 await self.record(WithdrawalStatus.AWAITING_FUNDS)
                 self.show(WithdrawalStatus.AWAITING_FUNDS, waiting_for="the platform's funds at Stripe")
                 await self.afresh_if_long()
-                await self.hear_from_stripe(self.pacing.funds_poll, or_when=lambda: self.cancel_requested)
+                await self.hear_from_stripe(
+                    self.pacing.funds_poll, or_when=lambda: self.cancel_requested, before=deadline
+                )
             else:
                 self._transferred = True
                 self.show(transfer=transfer.id, stripe_account=transfer.stripe_account)

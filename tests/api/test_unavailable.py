@@ -311,6 +311,7 @@ async def _waits_in_sight(world: World) -> None:
     await world.until(answer.json()["id"], lambda operation: operation["status"] == "awaiting_payment")
 
 
+@pytest.mark.long
 async def test_cancel_of_a_withdrawal_that_is_in_doubt(servers: Servers) -> None:
     """Whether Stripe has transferred it is not known yet, so neither is how it ends: 202, and canceled in the end."""
     async with open_world(servers, answer_within=1.0) as world:

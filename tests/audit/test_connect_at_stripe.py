@@ -2,6 +2,7 @@
 
 from io import StringIO
 
+import pytest
 from rich.console import Console
 
 from cli.audit import show
@@ -11,6 +12,8 @@ from tests.audit.planting import sees_only
 from tests.audit.withdrawing import Contractor, contractor
 from tests.auditing import assert_clean, audited
 from tests.world import World
+
+pytestmark = pytest.mark.long
 
 
 def tags(operation: str, step: str) -> dict[str, str]:

@@ -1,5 +1,7 @@
 """A withdrawal at each point of its way: the books and Stripe are never in step, and that alone is no violation."""
 
+import pytest
+
 from db.invariants import Invariant
 from domain.operations import OperationKind, followup_id
 from domain.statuses import WithdrawalStatus
@@ -7,6 +9,8 @@ from tests.audit.planting import sees_only
 from tests.audit.withdrawing import Withdrawal, contractor
 from tests.auditing import assert_clean, audited
 from tests.world import World, until
+
+pytestmark = pytest.mark.long
 
 DAYS = 86_400
 

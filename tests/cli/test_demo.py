@@ -247,6 +247,7 @@ async def told(data: Path) -> tuple[int, str]:
     return code, printed.getvalue()
 
 
+@pytest.mark.long
 async def test_ctrl_c_then_again_on_a_stack_that_runs_on(world: World, stack: Path) -> None:
     telling = asyncio.create_task(told(stack))
 

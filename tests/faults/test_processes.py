@@ -36,6 +36,7 @@ async def _one_of_everything(world: World, operation_id: str) -> None:
     await assert_clean(world)
 
 
+@pytest.mark.long
 async def test_f34_worker_killed_at_every_step(servers: Servers) -> None:
     async with open_world(servers, pacing=QUICK, worker=False, answer_within=0.1) as world:
         # Given a worker that dies, each time it starts, at the next point of the one deposit

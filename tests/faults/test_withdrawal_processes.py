@@ -3,9 +3,13 @@
 import asyncio
 import signal
 
+import pytest
+
 from tests.auditing import assert_clean
 from tests.processes import running
 from tests.world import BRISK, Servers, World, open_world, until
+
+pytestmark = pytest.mark.long
 
 QUICK = BRISK.model_copy(update={"http_timeout": 0.6, "start_to_close": 0.9})
 """Pacing that finds a dead worker's step again within 0.9 s."""
@@ -28,6 +32,8 @@ STEPS = [
 
 ASKING = ["create_transfer", "create_payout", "create_reversal"]
 """Those that ask Stripe: for the others, to die before they begin is to die after the one before."""
+
+POINTS = [f"{step}:{moment}" for step in STEPS for moment in ("before", "after") if step in ASKING or moment == "after"]
 
 
 async def _one_of_everything(world: World, withdrawal: str) -> None:
@@ -54,10 +60,9 @@ async def test_f34_worker_killed_at_every_step(servers: Servers) -> None:
         # Given a worker that dies, each time it starts, at the next point of the one withdrawal
         withdrawal = str((await world.withdraw()).json()["id"])
         async with running(world.settings, "tests.crashing_worker") as worker:
-            for step in STEPS:
-                for moment in ("before", "after") if step in ASKING else ("after",):
-                    await worker.tell(f"{step}:{moment}")
-                    assert await asyncio.wait_for(worker.said(), 30) == "-9", f"not killed {moment} {step}"
+            for point in POINTS:
+                await worker.tell(point)
+                assert await asyncio.wait_for(worker.said(), 30) == "-9", f"not killed at {point}"
 
             # When one lives
             await worker.tell("never")

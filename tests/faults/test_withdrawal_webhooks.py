@@ -2,8 +2,12 @@
 
 import asyncio
 
+import pytest
+
 from tests.auditing import assert_clean
 from tests.world import BRISK, Servers, World, open_world, until
+
+pytestmark = pytest.mark.long
 
 
 async def test_f25_f26_backwards_and_twice(world: World) -> None:
@@ -90,17 +94,20 @@ async def test_funds_that_come_wake_whoever_waits_for_them(servers: Servers) -> 
 
 
 async def test_f29_every_webhook_dropped_ends_the_same(servers: Servers) -> None:
-    balances = []
-    for dropped in (False, True):
-        async with open_world(servers) as world:
-            if dropped:
-                await world.sandbox.event_fault("*", "drop")
-            balances.append(await _every_way_that_a_withdrawal_can_go(world))
-            assert bool(await world.sql("SELECT FROM stripe_events")) is not dropped
-            await world.settled_events()
-            await assert_clean(world)
+    heard, deaf = await asyncio.gather(_balances(servers, dropped=False), _balances(servers, dropped=True))
 
-    assert balances[0] == balances[1] == {"carl": 6_000, "rita": 20_000}
+    assert heard == deaf == {"carl": 6_000, "rita": 20_000}
+
+
+async def _balances(servers: Servers, *, dropped: bool) -> dict[str, int]:
+    async with open_world(servers) as world:
+        if dropped:
+            await world.sandbox.event_fault("*", "drop")
+        balances = await _every_way_that_a_withdrawal_can_go(world)
+        assert bool(await world.sql("SELECT FROM stripe_events")) is not dropped
+        await world.settled_events()
+        await assert_clean(world)
+        return balances
 
 
 async def _every_way_that_a_withdrawal_can_go(world: World) -> dict[str, int]:

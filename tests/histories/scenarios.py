@@ -152,9 +152,8 @@ async def withdrawal_paid(world: World) -> str:
     await world.funded()
     withdrawal = await world.accepted_withdrawal()
     await world.until(withdrawal, lambda now: now["status"] == "paid")
-    for _ in range(9):
-        await world.skip(86_400, withdrawal)
-    await world.skip(1.5 * 86_400, withdrawal)
+    await world.skip(8 * 86_400, withdrawal)
+    await world.skip(3 * 86_400, withdrawal)
     return await _finished(world, withdrawal)
 
 

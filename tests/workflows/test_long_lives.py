@@ -7,6 +7,8 @@ import pytest
 from tests.auditing import assert_clean
 from tests.world import BRISK, Servers, World, open_world, until
 
+pytestmark = pytest.mark.long
+
 
 async def _runs(world: World, workflow_id: str, *, at_least: int) -> None:
     async def many() -> bool:

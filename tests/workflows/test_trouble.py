@@ -6,7 +6,7 @@ from temporalio.api.sdk.v1 import WorkflowMetadata
 
 from activities import visibility
 from tests.auditing import assert_clean
-from tests.world import World
+from tests.world import Servers, World, open_world
 
 
 async def _shown(world: World, workflow_id: str) -> dict[str, Any]:
@@ -20,7 +20,12 @@ async def _card(world: World, workflow_id: str) -> str:
     return str(metadata.current_details)
 
 
-async def test_stuck_saga_is_found_read_and_mended(world: World) -> None:
+async def test_stuck_saga_is_found_read_and_mended(servers: Servers) -> None:
+    async with open_world(servers, answer_within=0.5) as world:
+        await _stuck_saga_is_found_read_and_mended(world)
+
+
+async def _stuck_saga_is_found_read_and_mended(world: World) -> None:
     await world.sandbox.fault("POST", "/v1/payment_intents", "error_before", times=1000)
     deposit = (await world.deposit(payment_method="pm_card_visa")).json()
     await world.until(deposit["id"], lambda now: now["needs_attention"])

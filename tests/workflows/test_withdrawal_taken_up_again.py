@@ -9,6 +9,8 @@ from tests.auditing import assert_clean
 from tests.workflows.meddling import Meddler
 from tests.world import BRISK, Servers, World, open_world, until
 
+pytestmark = pytest.mark.long
+
 
 async def test_called_off_after_the_transfer_then_terminated_on_the_way_back(servers: Servers) -> None:
     points = ["record_status", "create_reversal", "book_reversal", "restore"]
@@ -37,7 +39,8 @@ async def test_called_off_after_the_transfer_then_terminated_on_the_way_back(ser
 
 async def test_refused_payout_keeps_its_reason_when_the_saga_is_resumed(servers: Servers) -> None:
     killer = Meddler("wd_", ["create_reversal"], lambda saga: world.workflow(saga).terminate("an engineer's slip"))
-    async with open_world(servers, around=[killer], answer_within=0.5) as world:
+    pacing = BRISK.model_copy(update={"polls": (3_600.0,)})  # It learns of the account by webhooks alone.
+    async with open_world(servers, pacing=pacing, around=[killer], answer_within=0.5) as world:
         account = await world.onboarded()
         await world.funded()
         await world.sandbox.event_fault("*", "drop")
