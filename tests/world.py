@@ -113,12 +113,7 @@ class World:
     @asynccontextmanager
     async def inhabited(self) -> AsyncIterator[None]:
         """API and worker in this process, for a world that was opened without; nothing stays connected afterwards."""
-        async with (
-            open_database(self.settings.database_url.get_secret_value(), pool_size=5) as database,
-            open_client(self.sandbox.key, base=self.sandbox.url, timeout=2) as stripe,
-            build(Parts(self.settings, self.temporal, database, stripe), runner=_RUNNER),
-            serve_api(self.settings, database, self.temporal, stripe),
-        ):
+        async with self.inhabited_by_a_worker(), self.serving():
             yield
 
     @asynccontextmanager
