@@ -14,7 +14,7 @@ APP_ROLE = "paysaga_app"
 def create_engine(database_url: str, *, pool_size: int = 10, role: str | None = APP_ROLE) -> AsyncEngine:
     """A pool of at most `pool_size` connections to `database_url` (libpq's form, `sslmode` and all).
 
-    Waiting for a free connection ends after 5 s with `sqlalchemy.exc.TimeoutError`; a connection that died while it
+    Waiting for a free connection ends after 10 s with `sqlalchemy.exc.TimeoutError`; a connection that died while it
     was idle is replaced before it is used.
     """
 
@@ -29,7 +29,7 @@ def create_engine(database_url: str, *, pool_size: int = 10, role: str | None = 
         async_creator=connect,
         pool_size=pool_size,
         max_overflow=0,
-        pool_timeout=5,
+        pool_timeout=10,
         pool_pre_ping=True,
         # Errors travel into logs and workflow histories; what was written to a row must not.
         hide_parameters=True,

@@ -106,5 +106,5 @@ async def running_api(settings: Settings, *module: str, **more: str) -> AsyncIte
                 except httpx.TransportError:
                     return False
 
-            await until(answers, within=20)
+            await until(answers)
         yield process

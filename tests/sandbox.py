@@ -87,7 +87,7 @@ class Sandbox:
 
     async def until_event(self, event_type: str) -> dict[str, Any]:
         """The newest event of a type, once there is one."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 90
         while not (found := await self.events(event_type)):
             assert time.monotonic() < deadline, f"no {event_type}"
             await asyncio.sleep(0.05)

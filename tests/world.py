@@ -39,6 +39,9 @@ from worker.main import Parts, build
 from worker.sandboxing import RUNNER
 from workflows.sweep import Sweep
 
+PATIENCE = 90.0
+"""Seconds that a test waits for what must come true. Machines stall for many seconds; only a hang takes this long."""
+
 JWT_SECRET = "a-development-secret-for-tests-only"
 
 
@@ -59,10 +62,12 @@ TEMPLATE = "paysaga_template"
 """The migrated, empty database that each world begins with a copy of."""
 
 BRISK = Pacing(
-    http_timeout=2.0,
-    start_to_close=4.0,
+    http_timeout=4.0,
+    start_to_close=6.0,
     activity_first_retry=0.05,
     activity_longest_retry=0.2,
+    # Temporal comes back to a failed attempt after a second at the earliest.
+    activity_attempts=3,
     saga_retries=(0.3, 0.6, 1.2),
     polls=(0.5, 1.0, 2.0),
     absent_apart=0.5,
@@ -104,9 +109,9 @@ class World:
         settings = self.settings.model_copy(update={"api_port": port or self.settings.api_port})
         async with (
             open_database(settings.database_url.get_secret_value(), pool_size=10) as database,
-            open_client(self.sandbox.key, base=self.sandbox.url, timeout=2) as stripe,
+            open_client(self.sandbox.key, base=self.sandbox.url, timeout=settings.pacing.http_timeout) as stripe,
             serve_api(settings, database, temporal or self.temporal, stripe),
-            httpx.AsyncClient(base_url=f"http://127.0.0.1:{settings.api_port}", timeout=30, verify=False) as http,
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{settings.api_port}", timeout=PATIENCE, verify=False) as http,
         ):
             yield http
 
@@ -121,7 +126,7 @@ class World:
         """A worker in this process, for a world that was opened without, until others take over."""
         async with (
             open_database(self.settings.database_url.get_secret_value(), pool_size=5) as database,
-            open_client(self.sandbox.key, base=self.sandbox.url, timeout=2) as stripe,
+            open_client(self.sandbox.key, base=self.sandbox.url, timeout=self.settings.pacing.http_timeout) as stripe,
             build(Parts(self.settings, self.temporal, database, stripe), runner=_RUNNER),
         ):
             yield
@@ -175,10 +180,13 @@ class World:
         )
 
     async def accepted_deposit(self, amount: int = 20_000, currency: str = "usd", **more: Any) -> dict[str, Any]:
-        """A deposit that was answered 201."""
+        """A deposit that has had its first answer."""
         answer = await self.deposit(amount, currency, **more)
-        assert answer.status_code == 201, answer.text
+        assert answer.status_code in (201, 202), answer.text
         found: dict[str, Any] = answer.json()
+        if answer.status_code == 202:
+            await self.until(found["id"], lambda now: now["status"] != "requested")
+            found = await self.get(f"/v1/deposits/{found['id']}", user=found["user_id"])
         return found
 
     async def onboarded(self, user: str = "carl", **bank: Any) -> str:
@@ -220,10 +228,13 @@ class World:
         return await self.call("POST", "/v1/withdrawals", body, user=user, role="contractor", key=key)
 
     async def accepted_withdrawal(self, amount: int = 8_000, currency: str = "usd", **more: Any) -> str:
-        """A withdrawal that was answered 201; its id."""
+        """A withdrawal that has had its first answer; its id."""
         answer = await self.withdraw(amount, currency, **more)
-        assert answer.status_code == 201, answer.text
-        return str(answer.json()["id"])
+        assert answer.status_code in (201, 202), answer.text
+        operation_id = str(answer.json()["id"])
+        if answer.status_code == 202:
+            await self.until(operation_id, lambda now: now["status"] != "requested")
+        return operation_id
 
     async def admin(self, path: str, *, reason: str = "a test", key: str | None = None) -> httpx.Response:
         """An admin's act: `POST /v1/admin/<path>`."""
@@ -241,7 +252,7 @@ class World:
         return found
 
     async def until(
-        self, operation_id: str, reached: Callable[[dict[str, Any]], bool], *, within: float = 20
+        self, operation_id: str, reached: Callable[[dict[str, Any]], bool], *, within: float = PATIENCE
     ) -> dict[str, Any]:
         """The operation, once `reached` holds of it."""
         deadline = time.monotonic() + within
@@ -254,7 +265,7 @@ class World:
             pause = min(pause * 1.5, 0.3)
         return operation
 
-    async def closed(self, operation_id: str, *, within: float = 20) -> dict[str, Any]:
+    async def closed(self, operation_id: str, *, within: float = PATIENCE) -> dict[str, Any]:
         """The operation, once its saga has ended."""
         return await self.until(operation_id, lambda operation: operation["closed_at"] is not None, within=within)
 
@@ -277,7 +288,7 @@ class World:
         """Several statements as superuser, on one connection."""
         await _execute(self.superuser_url, statements)
 
-    async def closed_by_sql(self, operation_id: str, *, within: float = 20) -> asyncpg.Record:
+    async def closed_by_sql(self, operation_id: str, *, within: float = PATIENCE) -> asyncpg.Record:
         """The operation's row, once its saga has ended: for when there is no API."""
         found: list[asyncpg.Record] = []
 
@@ -288,7 +299,7 @@ class World:
         await until(is_closed, within=within)
         return found[0]
 
-    async def settled_events(self, *, within: float = 20) -> None:
+    async def settled_events(self, *, within: float = PATIENCE) -> None:
         """Wait until every stored event is settled, sweeping as the Schedule would."""
 
         async def all_settled() -> bool:
@@ -359,7 +370,7 @@ def settings_for(servers: Servers, database: str, port: int, key: str, *, pacing
         jwt_secret=SecretStr(JWT_SECRET),
         api_port=port,
         pacing=pacing,
-        answer_within=5.0,
+        answer_within=30.0,
         sweep_older_than=0.0,
         sticky_timeout=0.5,
     )
@@ -417,7 +428,7 @@ async def open_world(
             await stack.enter_async_context(build(parts, around=around, runner=_RUNNER))
         if api:
             await stack.enter_async_context(serve_api(settings, database, temporal, stripe))
-        http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30, verify=False)
+        http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE, verify=False)
         stack.push_async_callback(http.aclose)
         yield World(
             settings=settings,
@@ -442,7 +453,7 @@ async def serve_api(
     )
     server = _Server(config)
     task = asyncio.create_task(server.serve())
-    await until(lambda: _started(server), within=10)
+    await until(lambda: _started(server))
     try:
         yield
     finally:
@@ -461,7 +472,7 @@ async def _started(server: uvicorn.Server) -> bool:
     return server.started
 
 
-async def until(condition: Callable[[], Awaitable[bool]], *, within: float) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], *, within: float = PATIENCE) -> None:
     """Wait until `condition` holds, for at most `within` seconds."""
     deadline = time.monotonic() + within
     while not await condition():

@@ -32,7 +32,7 @@ async def quiet(world: World) -> None:
     async def none_is_busy() -> bool:
         return not await world.sql(busy)
 
-    await until(none_is_busy, within=20)
+    await until(none_is_busy)
 
 
 @asynccontextmanager

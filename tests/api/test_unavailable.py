@@ -221,7 +221,7 @@ async def test_postgres_lost_after_the_deposit_was_written(servers: Servers) -> 
             return bool(await world.sql(query))
 
         asked = asyncio.create_task(world.deposit(key="k"))
-        await until(lambda: there("SELECT FROM requests"), within=5)
+        await until(lambda: there("SELECT FROM requests"))
         line.cut()
         answer = await asked
         assert (answer.status_code, answer.json()["status"]) == (202, "requested")
@@ -229,7 +229,7 @@ async def test_postgres_lost_after_the_deposit_was_written(servers: Servers) -> 
         line.up = True
         path = f"/v1/deposits/{answer.json()['id']}/cancel"
         asked = asyncio.create_task(world.call("POST", path, key="c"))
-        await until(lambda: there("SELECT FROM requests WHERE key = 'c'"), within=5)
+        await until(lambda: there("SELECT FROM requests WHERE key = 'c'"))
         line.cut()
         canceled = await asked
         assert (canceled.status_code, canceled.json()["id"]) == (202, answer.json()["id"])

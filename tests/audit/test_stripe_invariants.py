@@ -43,7 +43,7 @@ async def pay_behind_our_back(world: World, metadata: dict[str, str]) -> None:
     async def booked() -> bool:
         return len(await world.sandbox.listed("balance_transactions")) > before
 
-    await until(booked, within=10)
+    await until(booked)
 
 
 async def tags(world: World, step: str) -> dict[str, str]:

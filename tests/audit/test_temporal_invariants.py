@@ -31,7 +31,7 @@ async def test_operation_whose_workflow_was_terminated(world: World, awaiting: s
     async def found() -> bool:
         return (await audited(world)).total > 0
 
-    await until(found, within=10)
+    await until(found)
     report = await sees_only(world, Invariant.OPERATION_WITHOUT_WORKFLOW)
     assert report.violations[0].where == awaiting
     assert report.violations[0].what.endswith("its workflow is terminated")
@@ -89,7 +89,7 @@ async def test_open_workflows_of_every_kind_are_listed_page_by_page(world: World
             running = world.temporal.list_workflows("ExecutionStatus = 'Running'")
             return expected <= {workflow.id async for workflow in running}
 
-        await until(listed, within=10)
+        await until(listed)
         assert (await audited_with(world, _ByOnes())).violations == ()
 
 

@@ -80,7 +80,7 @@ async def test_taken_on_again_by_a_follow_up(world: World) -> None:
         async def noticed() -> bool:
             return (await audited(world)).total > 0
 
-        await until(noticed, within=10)
+        await until(noticed)
         report = await sees_only(world, Invariant.OPERATION_WITHOUT_WORKFLOW)
         assert report.violations[0].where == withdrawal.id
         assert report.violations[0].what.endswith("its follow-up is terminated")
@@ -105,6 +105,6 @@ async def test_audits_find_nothing_while_sagas_are_at_work(world: World) -> None
         await assert_clean(world)
         return all([(await world.operation(one))["status"] in ("paid", "reversed") for one in withdrawals])
 
-    await until(ended, within=30)
+    await until(ended)
     await assert_clean(world)
     assert {(await world.operation(one))["status"] for one in withdrawals} == {"paid", "reversed"}

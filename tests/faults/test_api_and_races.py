@@ -41,7 +41,7 @@ async def _left_by_a_dead_api(world: World) -> str:
         blind = world.settings.model_copy(update={"temporal_address": f"127.0.0.1:{port}", "answer_within": 30.0})
         async with running_api(blind) as api:
             request = asyncio.create_task(world.deposit(payment_method="pm_card_visa", key="once"))
-            await until(lambda: _one_operation(world), within=10)
+            await until(lambda: _one_operation(world))
             await api.kill()
             with pytest.raises(httpx.TransportError):
                 await request
@@ -134,10 +134,10 @@ async def test_f10_client_disconnects_in_the_middle(world: World) -> None:
     await asyncio.gather(*(ask_impatiently() for _ in range(20)))
 
     # Then the one operation goes on
-    await until(lambda: _one_operation(world), within=10)
+    await until(lambda: _one_operation(world))
     [row] = await world.sql("SELECT id FROM operations")
     assert (await world.closed(row["id"]))["status"] == "succeeded"
     assert await world.available() == 20_000
     # And no connection stays taken
-    await until(lambda: _pool_at_rest(world), within=5)
+    await until(lambda: _pool_at_rest(world))
     await assert_clean(world)

@@ -26,7 +26,7 @@ QUICK = BRISK.model_copy(update={"http_timeout": 0.6, "start_to_close": 0.9})
 
 
 async def _one_of_everything(world: World, operation_id: str) -> None:
-    closed = await world.closed(operation_id, within=40)
+    closed = await world.closed(operation_id)
     assert closed["status"] == "succeeded"
     assert [posting["step"] for posting in closed["postings"]] == ["credit", "stripe_fee"]
     assert [event["type"] for event in closed["events"]].count("deposit.succeeded") == 1
@@ -59,7 +59,7 @@ async def test_f34_worker_killed_at_every_step(servers: Servers) -> None:
 
 
 async def _answer_3d_secure(world: World, operation_id: str) -> None:
-    waiting = await world.until(operation_id, lambda now: now["status"] == "awaiting_payment", within=60)
+    waiting = await world.until(operation_id, lambda now: now["status"] == "awaiting_payment")
     await world.sandbox.complete_3ds(waiting["details"]["payment_intent"])
 
 
@@ -70,7 +70,7 @@ async def test_f34_worker_killed_between_stripes_commit_and_ours(servers: Server
         await world.sandbox.fault("POST", path, "hang_after_commit", seconds=5)
         deposit = (await world.deposit(payment_method="pm_card_visa")).json()
         async with running(world.settings, "cli.main", "worker") as worker:
-            await until(lambda: _fired(world), within=20)
+            await until(lambda: _fired(world))
             await worker.kill()
 
         async with running(world.settings, "cli.main", "worker"):

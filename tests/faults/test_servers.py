@@ -15,7 +15,7 @@ from tests.world import Servers, World, open_world, until
 
 
 async def _credited(world: World, operation_id: str) -> None:
-    closed = await world.closed(operation_id, within=40)
+    closed = await world.closed(operation_id)
     assert closed["status"] == "succeeded"
     assert [posting["step"] for posting in closed["postings"]] == ["credit", "stripe_fee"]
     assert len(await world.sandbox.listed("payment_intents")) == 1
@@ -46,8 +46,8 @@ async def test_f36_temporal_killed(tmp_path: Path, sandbox_url: str) -> None:
         # When it is back
         await temporal.start()
         # Then the one goes on where it was, and the other begins, and hears that it is to be called off
-        await until(lambda: _swept(world, answer.json()["id"]), within=30)
-        await world.closed(under_way["id"], within=30)
+        await until(lambda: _swept(world, answer.json()["id"]))
+        await world.closed(under_way["id"])
         assert await world.available() == 20_000
         status = (await world.operation(answer.json()["id"]))["status"]
         assert await world.available("bob") == (20_000 if status == "succeeded" else 0)
@@ -125,7 +125,7 @@ async def test_f37_postgres_killed(tmp_path: Path, sandbox_url: str) -> None:
         async def stored() -> bool:
             return bool(await world.sql("SELECT FROM stripe_events WHERE type = 'payment_intent.succeeded'"))
 
-        await until(stored, within=30)
+        await until(stored)
         assert await world.sql("SELECT FROM operations WHERE user_id = 'bob'") == []
         again = await world.deposit(payment_method="pm_card_visa", user="bob", key="again")
         assert again.status_code == 201
@@ -135,5 +135,5 @@ async def test_f37_postgres_killed(tmp_path: Path, sandbox_url: str) -> None:
 
 
 async def _credited_for(world: World, operation_id: str) -> None:
-    assert (await world.closed(operation_id, within=40))["status"] == "succeeded"
+    assert (await world.closed(operation_id))["status"] == "succeeded"
     assert await world.available() == 20_000

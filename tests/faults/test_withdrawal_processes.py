@@ -37,7 +37,7 @@ POINTS = [f"{step}:{moment}" for step in STEPS for moment in ("before", "after")
 
 
 async def _one_of_everything(world: World, withdrawal: str) -> None:
-    closed = await world.closed(withdrawal, within=40)
+    closed = await world.closed(withdrawal)
     assert closed["status"] == "reversed"
     assert [posting["step"] for posting in closed["postings"]] == [
         "reserve", "transfer", "payout", "payout_mirror", "reversal#1", "restore#1",
@@ -83,10 +83,10 @@ async def test_f38_frozen_worker_wakes_up_when_another_has_done_its_step(servers
         await world.sandbox.fault("POST", "/v1/transfers", "hang_after_commit", seconds=0.5)
         withdrawal = str((await world.withdraw()).json()["id"])
         async with running(world.settings, "cli.main", "worker") as frozen:
-            await until(lambda: _fired(world), within=20)
+            await until(lambda: _fired(world))
             frozen.signal(signal.SIGSTOP)
             async with running(world.settings, "cli.main", "worker"):
-                await world.until(withdrawal, lambda now: now["status"] not in ("requested", "reserved"), within=40)
+                await world.until(withdrawal, lambda now: now["status"] not in ("requested", "reserved"))
 
                 # When it wakes up, and gets the answer that it was waiting for
                 frozen.signal(signal.SIGCONT)

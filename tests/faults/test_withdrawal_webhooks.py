@@ -46,7 +46,7 @@ async def test_f27_payout_events_before_our_own_call_has_returned(world: World) 
         rows = await world.sql("SELECT state FROM stripe_events WHERE type = 'payout.paid'")
         return [row["state"] for row in rows] == ["processed"]
 
-    await until(taken_in, within=5)
+    await until(taken_in)
     await assert_clean(world)
 
 

@@ -17,7 +17,7 @@ async def succeeded(world: World) -> str:
         [charge] = await world.sandbox.listed("charges")
         return charge["balance_transaction"] is not None
 
-    await until(fee_is_known, within=10)
+    await until(fee_is_known)
     await world.skip(6, deposit["id"])
     return await _finished(world, deposit["id"])
 
@@ -167,7 +167,7 @@ async def withdrawal_reversed(world: World) -> str:
     async def has_failed() -> bool:
         return [payout["status"] for payout in await world.sandbox.of_account(account, "payouts")] == ["failed"]
 
-    await until(has_failed, within=10)
+    await until(has_failed)
     await world.skip(6, withdrawal)
     return await _finished(world, withdrawal)
 

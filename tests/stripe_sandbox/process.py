@@ -32,7 +32,7 @@ class SandboxProcess:
         command += ["--data", str(self.data), "--violations", str(self.violations)]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, env=os.environ)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 90
         while True:
             try:
                 httpx.get(f"{self.url}/_sandbox/health").raise_for_status()

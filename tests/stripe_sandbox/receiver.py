@@ -75,7 +75,7 @@ async def receiving() -> AsyncIterator[Receiver]:
         await server.wait_closed()
 
 
-async def eventually(probe: Callable[[], Any] | Callable[[], Awaitable[Any]], seconds: float = 30.0) -> Any:
+async def eventually(probe: Callable[[], Any] | Callable[[], Awaitable[Any]], seconds: float = 90.0) -> Any:
     """Poll until the probe's answer is true; returns it. Fails after the deadline."""
     deadline = time.monotonic() + seconds
     while True:

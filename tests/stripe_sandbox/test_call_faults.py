@@ -92,13 +92,13 @@ async def test_a_replay_does_not_use_up_a_fault_of_execution(platform: Platform)
 
 
 async def test_hang_before_execution(platform: Platform) -> None:
-    await _plant(platform, "hang", seconds=0.6)
+    await _plant(platform, "hang", seconds=2)
     with pytest.raises(httpx.ReadTimeout):
-        await platform.http.post(PATH, data=PAYMENT, headers={"Idempotency-Key": "key"}, timeout=0.1)
+        await platform.http.post(PATH, data=PAYMENT, headers={"Idempotency-Key": "key"}, timeout=0.3)
     assert await _count(platform) == 0
     in_use = await platform.post(PATH, "key", **PAYMENT)
     assert (in_use.status_code, in_use.json()["error"]["code"]) == (409, "idempotency_key_in_use")
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while (answer := await platform.post(PATH, "key", **PAYMENT)).status_code == 409:
         assert time.monotonic() < deadline
     assert answer.headers["idempotent-replayed"] == "true"
@@ -106,9 +106,9 @@ async def test_hang_before_execution(platform: Platform) -> None:
 
 
 async def test_hang_after_commit(platform: Platform) -> None:
-    await _plant(platform, "hang_after_commit", seconds=0.5)
+    await _plant(platform, "hang_after_commit", seconds=2)
     with pytest.raises(httpx.ReadTimeout):
-        await platform.http.post(PATH, data=PAYMENT, headers={"Idempotency-Key": "key"}, timeout=0.2)
+        await platform.http.post(PATH, data=PAYMENT, headers={"Idempotency-Key": "key"}, timeout=0.5)
     assert await _count(platform) == 1
     assert (await platform.post(PATH, "key", **PAYMENT)).headers["idempotent-replayed"] == "true"
 

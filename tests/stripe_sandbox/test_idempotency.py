@@ -24,7 +24,7 @@ async def test_fifty_at_once_make_one(platform: Platform) -> None:
 
 
 async def test_a_key_is_in_use_while_its_request_executes(platform: Platform) -> None:
-    await platform.control("settings", latency_ms=300)
+    await platform.control("settings", latency_ms=2000)
     slow = asyncio.create_task(platform.post(PATH, "key", **PAYMENT))
     await asyncio.sleep(0.1)
     conflict = await platform.post(PATH, "key", **PAYMENT)
@@ -103,11 +103,11 @@ async def test_a_key_of_more_than_255_characters_is_refused(platform: Platform) 
 
 
 async def test_a_client_that_hangs_up_does_not_undo_its_request(platform: Platform) -> None:
-    await platform.control("settings", latency_ms=200)
+    await platform.control("settings", latency_ms=1000)
     with pytest.raises(httpx.ReadTimeout):
-        await platform.http.post(PATH, data=PAYMENT, headers={"Idempotency-Key": "key"}, timeout=0.05)
+        await platform.http.post(PATH, data=PAYMENT, headers={"Idempotency-Key": "key"}, timeout=0.2)
     await platform.control("settings", latency_ms=0)
-    for _ in range(100):
+    for _ in range(1000):
         answer = await platform.post(PATH, "key", **PAYMENT)
         if answer.status_code == 200:
             break

@@ -14,7 +14,7 @@ async def _runs(world: World, workflow_id: str, *, at_least: int) -> None:
     async def many() -> bool:
         return await world.runs(workflow_id) >= at_least
 
-    await until(many, within=60)
+    await until(many)
 
 
 async def test_withdrawals_that_ask_for_funds_again_and_again(servers: Servers) -> None:

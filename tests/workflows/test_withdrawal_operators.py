@@ -40,7 +40,7 @@ async def test_f45_temporal_cancel_at_every_step(servers: Servers) -> None:
         await asyncio.gather(*(world.withdraw(1_000) for _ in steps))
 
         # Then each ends by the true outcome of the step that was running: taken back, once, or followed
-        await until(meddler.has_met_all, within=40)
+        await until(meddler.has_met_all)
         closed = {step: await world.closed(saga) for saga, step in meddler.met.items()}
         assert [closed[step]["status"] for step in BEFORE_RETURN] == ["canceled"] * 3
         assert [closed[step]["status"] for step in AFTER_RETURN] == ["paid"] * 4
@@ -83,7 +83,7 @@ async def test_f46_terminated_at_every_step_and_resumed(servers: Servers) -> Non
             await world.give("carl", rita, 1_000)
         await asyncio.gather(*(world.withdraw(1_000, user="carl") for _ in there))
         await asyncio.gather(*(world.withdraw(1_000, user=rita) for rita in refused))
-        await until(meddler.has_met_all, within=40)
+        await until(meddler.has_met_all)
         for saga in meddler.met:
             with pytest.raises(WorkflowFailureError):
                 await world.workflow(saga).result()

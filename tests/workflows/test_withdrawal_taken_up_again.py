@@ -20,7 +20,7 @@ async def test_called_off_after_the_transfer_then_terminated_on_the_way_back(ser
         account = await world.onboarded()
         await world.funded()
         await asyncio.gather(*(world.withdraw(1_000) for _ in points))
-        await until(killer.has_met_all, within=40)
+        await until(killer.has_met_all)
         for saga in killer.met:
             with pytest.raises(WorkflowFailureError):
                 await world.workflow(saga).result()
@@ -46,7 +46,7 @@ async def test_refused_payout_keeps_its_reason_when_the_saga_is_resumed(servers:
         await world.sandbox.event_fault("*", "drop")
         await world.sandbox.control("POST", f"accounts/{account}/restrict", disable=["payouts"])
         withdrawal = (await world.withdraw()).json()["id"]
-        await until(killer.has_met_all, within=20)
+        await until(killer.has_met_all)
         with pytest.raises(WorkflowFailureError):
             await world.workflow(withdrawal).result()
 
