@@ -179,7 +179,7 @@ class SagaDispatcher:
         return True
 
     async def verb(
-        self, operation_id: str, verb: str, *, update_id: str, within: float, wish: dict[str, str] | None = None
+        self, operation_id: str, verb: str, *, update_id: str, within: float, wish: dict[str, Any] | None = None
     ) -> None:
         """Ask the saga for `verb` (its update's name; `wish` is what it takes, if anything) and wait until it is done.
 

@@ -84,18 +84,7 @@ class SweepActivities:
         async with self._database.transaction() as connection:
             rows = await operations.unanswered_verbs(connection, older_than=self._older_than, limit=BATCH)
         # At once: a saga that cannot answer yet must not keep the others waiting.
-        await asyncio.gather(
-            *(
-                self._verbs.ask(
-                    caller=row["caller"],
-                    key=row["key"],
-                    operation_id=row["operation_id"],
-                    verb=row["verb"],
-                    within=VERB_WITHIN,
-                )
-                for row in rows
-            )
-        )
+        await asyncio.gather(*(self._verbs.ask(row, within=VERB_WITHIN) for row in rows))
         return len(rows)
 
     @activity.defn

@@ -1,17 +1,20 @@
-"""A client's verb on an operation (`cancel`), from the accepted request to its answer.
+"""A client's verb on an operation (`cancel`, an offer's `accept`), from the accepted request to its answer.
 
 The request is written before the saga is asked, so that whoever finds it unanswered (the client again, or the sweeper)
 can ask on; the update id makes that one request to the saga.
 """
 
+import sqlalchemy as sa
 import structlog
 
 from activities.dispatch import NoSaga, SagaDispatcher, VerbRefused
-from db import operations
+from db import offers, operations
 from db.engine import Database
 from domain.errors import NotResumable
+from domain.offers import OfferVerb, OfferWish
+from domain.offers import refusal as offer_refusal
 from domain.operations import Failure, followup_id
-from domain.statuses import CANCELED, is_terminal, status_of, too_late_to_cancel
+from domain.statuses import CANCELED, OfferStatus, Status, is_terminal, status_of, too_late_to_cancel
 
 log = structlog.get_logger()
 
@@ -23,11 +26,13 @@ class Verbs:
         self._database = database
         self._dispatcher = dispatcher
 
-    async def ask(self, *, caller: str, key: str, operation_id: str, verb: str, within: float) -> bool:
-        """Ask for the verb of the stored request (caller, key). False if it is not answered after `within` seconds."""
+    async def ask(self, request: sa.RowMapping, *, within: float) -> bool:
+        """Ask for the verb of a stored request. False if it is not answered after `within` seconds."""
+        operation_id, verb = request["operation_id"], request["verb"]
+        update_id = operations.update_id(request["caller"], request["key"])
         refusal: Failure | None = None
         try:
-            await self._dispatcher.verb(operation_id, verb, update_id=operations.update_id(caller, key), within=within)
+            await self._dispatcher.verb(operation_id, verb, update_id=update_id, within=within, wish=request["wish"])
         except VerbRefused as error:
             refusal = Failure(code=error.code, detail=error.detail)
         except TimeoutError as error:
@@ -36,15 +41,16 @@ class Verbs:
         except NoSaga:
             async with self._database.transaction() as connection:
                 operation = await operations.require(connection, operation_id)
+                done = await offers.acted(connection, operation_id, update_id)
             status = status_of(operation["kind"], operation["status"])
             if not is_terminal(status):
                 log.info("verb waits for its saga", operation_id=operation_id, verb=verb)
                 return False
-            if status != CANCELED:
-                refusal = too_late_to_cancel(status)
+            if not done:
+                refusal = _over(status, request)
         async with self._database.transaction() as connection:
             await operations.answer_request(
-                connection, caller, key, refusal.model_dump() if refusal is not None else None
+                connection, request["caller"], request["key"], refusal.model_dump() if refusal is not None else None
             )
         return True
 
@@ -84,3 +90,13 @@ class Verbs:
             )
         if not await self._dispatcher.resume(operation) and is_new:
             raise NotResumable("The operation's saga is running.")
+
+
+def _over(status: Status, request: sa.RowMapping) -> Failure | None:
+    """What a verb is answered that came after the operation's end."""
+    if isinstance(status, OfferStatus):
+        wish = OfferWish.model_validate(request["wish"])
+        against = offer_refusal(OfferVerb(request["verb"]), wish.party, status)
+        assert against is not None, "no verb is left to an offer that is over"
+        return Failure(code=against.code, detail=against.detail)
+    return None if status == CANCELED else too_late_to_cancel(status)

@@ -151,6 +151,9 @@ def _only(verb: str, *roles: Role) -> Any:
 Payer = Annotated[Caller, _only("deposit", Role.CUSTOMER, Role.SERVICE)]
 """A customer, or a service that acts for one."""
 
+Buyer = Annotated[Caller, _only("make an offer", Role.CUSTOMER, Role.SERVICE)]
+"""A customer, or a service that acts for one."""
+
 Earner = Annotated[Caller, _only("withdraw", Role.CONTRACTOR, Role.SERVICE)]
 """A contractor, or a service that acts for one."""
 

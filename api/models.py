@@ -161,6 +161,83 @@ class Withdrawal(MoneyOperation):
     )
 
 
+class Milestone(BaseModel):
+    """A part of an offer's amount that can be released by itself."""
+
+    number: int = Field(description="From 1.")
+    amount: MinorUnits
+    released: bool
+
+
+class OfferAction(BaseModel):
+    """Something that was done to an offer."""
+
+    verb: str
+    party: str = Field(description="customer, contractor, operator or clock.")
+    actor: str = Field(description="The user who did it; `paysaga` where it happened by itself.")
+    reason: str | None = Field(description="Why, if they said so.")
+    details: dict[str, Any] = Field(description="The milestone, or the shares in minor units.")
+    acted_at: datetime
+
+
+class Offer(MoneyOperation):
+    """Money in a customer's escrow, until a contractor has earned it. `user_id` and `wallet_id` are the customer's."""
+
+    model_config = shown(
+        OPERATION
+        | {
+            "id": "off_06jk0zh1q8swdt7y4p3vm1b2qr",
+            "kind": "offer",
+            "status": "accepted",
+            "amount": 10000,
+            "closed_at": None,
+            "contractor_id": "carl",
+            "job": "job 4711",
+            "platform_fee": 500,
+            "released": 4000,
+            "service_fee": 800,
+            "returned": 0,
+            "left": 6000,
+            "milestones": [
+                {"number": 1, "amount": 4000, "released": True},
+                {"number": 2, "amount": 6000, "released": False},
+            ],
+            "auto_payout": False,
+            "payouts": [],
+            "accept_by": "2026-11-28T10:00:00Z",
+            "deliver_by": "2026-12-05T11:00:00Z",
+            "complete_by": None,
+            "cancel_asked": False,
+            "actions": [
+                {
+                    "verb": "accept",
+                    "party": "contractor",
+                    "actor": "carl",
+                    "reason": None,
+                    "details": {},
+                    "acted_at": "2026-11-21T11:00:00Z",
+                }
+            ],
+        }
+    )
+
+    contractor_id: str
+    job: str | None = Field(description="The marketplace's reference of the job.")
+    platform_fee: int = Field(description="On top of `amount`, in minor units; the platform's once it is accepted.")
+    released: int = Field(description="Of `amount`, out of escrow for the contractor, in minor units.")
+    service_fee: int = Field(description="Of `released`, the platform's, in minor units.")
+    returned: int = Field(description="Of `amount`, given back to the customer, in minor units.")
+    left: int = Field(description="Of `amount`, in escrow, in minor units.")
+    milestones: list[Milestone]
+    auto_payout: bool = Field(description="Whether what is released goes on to the contractor's bank by itself.")
+    payouts: list[str] = Field(description="The withdrawals that have begun by that.")
+    accept_by: datetime | None = Field(description="It expires then, if the contractor has not answered.")
+    deliver_by: datetime | None = Field(description="From then on the customer can cancel what is not delivered.")
+    complete_by: datetime | None = Field(description="It completes then, if the customer says nothing.")
+    cancel_asked: bool = Field(description="Whether the customer has asked the contractor to agree to a cancel.")
+    actions: list[OfferAction] = Field(description="Who did what, and when, oldest first.")
+
+
 class WalletTransfer(MoneyOperation):
     """Money from one wallet to another. `user_id` and `wallet_id` are the giver's."""
 
@@ -333,6 +410,32 @@ def arrival_after(begun: datetime, payout_days: int) -> date:
 def wallet_transfer_of(row: sa.RowMapping) -> WalletTransfer:
     """A wallet-to-wallet transfer's row as the API shows it."""
     return WalletTransfer.model_validate(dict(row) | row["request"])
+
+
+def offer_of(row: sa.RowMapping) -> Offer:
+    """An offer's row as the API shows it."""
+    offer = row["offer"]
+    more = offer | {
+        "left": 0 if row["closed_at"] or not offer["held_at"] else _left(offer),
+        "milestones": [
+            Milestone(number=number, amount=amount, released=number in offer["milestones_released"])
+            for number, amount in enumerate(offer["milestones"], start=1)
+        ],
+        "accept_by": _later(offer["held_at"], offer["accept_within"]),
+        "deliver_by": _later(offer["accepted_at"], offer["deliver_within"]),
+        "complete_by": _later(offer["delivered_at"], offer["complete_within"]),
+        "cancel_asked": offer["cancel_asked_at"] is not None,
+        "actions": offer["actions"] or [],
+    }
+    return Offer.model_validate(more | dict(row))
+
+
+def _left(offer: dict[str, Any]) -> int:
+    return int(offer["amount"] - offer["released"] - offer["returned"])
+
+
+def _later(moment: str | None, seconds: float) -> datetime | None:
+    return None if moment is None else datetime.fromisoformat(moment) + timedelta(seconds=seconds)
 
 
 def connected_account_of(row: sa.RowMapping, account: Account | None) -> ConnectedAccount:

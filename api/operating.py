@@ -7,6 +7,7 @@ What is written is never taken back by what fails afterwards: the client is told
 """
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
 import sqlalchemy as sa
@@ -19,19 +20,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from api import pages, problems
 from api.auth import AnyUserId, Caller, Role
 from api.services import Services
-from db import operations, outbox, users
+from db import operations, users
 from db.operations import Asked
 from domain import errors
-from domain.ids import new_id
-from domain.money import Money
-from domain.operations import Failure, OperationKind
-from domain.statuses import status_of
-
-REQUESTED = "requested"
-"""Every kind's first status: its saga has not answered."""
-
-FAILED = "failed"
-"""Every kind's status of what was refused. What came back later (`reversed`) was accepted, and is answered as such."""
+from domain.operations import OperationKind
+from domain.statuses import FAILED, REQUESTED
 
 CANCEL = "cancel"
 
@@ -81,8 +74,8 @@ def made(
     }
 
 
-def canceled(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
-    """What OpenAPI says of the answers of a route that is `cancel`."""
+def answered(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
+    """What OpenAPI says of the answers of a route that is `ask`, but for its refusals."""
     return {
         200: {"headers": REPLAYED},
         202: {
@@ -90,8 +83,12 @@ def canceled(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
             "description": "Accepted; how it ends is not certain yet. Read it again in a moment.",
             "headers": REPLAYED,
         },
-        **problems.described(errors.NotFound, errors.NotCancelable, *problems.OF_ANY_POST),
     }
+
+
+def canceled(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
+    """What OpenAPI says of the answers of a route that is `cancel`."""
+    return answered(model) | problems.described(errors.NotFound, errors.NotCancelable, *problems.OF_ANY_POST)
 
 
 # ── Making ──
@@ -107,7 +104,8 @@ async def make(
 ) -> Response:
     """Make an operation, or answer as before if this key has made one.
 
-    `accept` inserts it (see `insert`) and returns its id; what it raises writes nothing. `at`: where it can be read.
+    `accept` inserts it (see `db.acceptance`) and returns its id; what it raises writes nothing. `at`: where it can be
+    read.
     """
     async with held.database.transaction() as connection:
         earlier = await operations.earlier_request(connection, asked)
@@ -127,39 +125,50 @@ async def make(
     return JSONResponse(body.model_dump(mode="json"), status_code=status, headers=headers)
 
 
-async def insert(
-    connection: AsyncConnection,
+# ── Changing ──
+
+
+@dataclass(frozen=True, slots=True)
+class Wished:
+    """What a verb is asked of, and what its saga is told. `reason` is kept, and not told: it may name people."""
+
+    operation: sa.RowMapping
+    wish: BaseModel | None = None
+    reason: str | None = None
+
+
+async def ask(
+    held: Services,
+    caller: Caller,
     asked: Asked,
-    kind: OperationKind,
-    user_id: str,
+    verb: str,
+    find: Callable[[AsyncConnection], Awaitable[Wished]],
     *,
-    wallet_id: str | None = None,
-    money: Money | None = None,
-    request: dict[str, Any] | None = None,
-    refused: errors.StateRefusal | None = None,
-) -> str:
-    """Insert an operation and the event that tells of it; its id. `refused`: it has failed already, and is over."""
-    told = {"wallet_id": wallet_id, "amount": money and money.amount, "currency": money and money.currency}
-    values: dict[str, Any] = told | {
-        "id": new_id(kind.id_prefix),
-        "kind": kind,
-        "status": status_of(kind, REQUESTED),
-        "caller": asked.caller,
-        "user_id": user_id,
-        "request": request or {},
-    }
-    if refused is not None:
-        failure = Failure(code=refused.code, detail=refused.detail)
-        values |= {"failure": failure.model_dump(), "status": status_of(kind, FAILED), "closed_at": sa.func.app_now()}
-        told["failure"] = refused.code
-    await operations.insert_operation(connection, values)
-    await operations.remember_request(connection, asked, values["id"])
-    data = {name: value for name, value in told.items() if value is not None}
-    await outbox.publish(connection, values["id"], f"{kind}.{values['status']}", data)
-    return str(values["id"])
+    show: Callable[[sa.RowMapping], BaseModel],
+) -> Response:
+    """Ask an operation's saga for a verb: answered once its outcome is certain.
 
-
-# ── Canceling ──
+    `find` looks for the operation and says what is wished of it; what it raises writes nothing.
+    """
+    async with held.database.transaction() as connection:
+        wished = await find(connection)
+        operation = wished.operation
+        request = earlier = await earlier_use(connection, caller, asked)
+        if earlier is None:
+            wish = wished.wish.model_dump(mode="json", exclude_none=True) if wished.wish is not None else None
+            await operations.remember_request(
+                connection, asked, operation["id"], verb=verb, wish=wish, reason=wished.reason
+            )
+            request = await operations.earlier_request(connection, asked)
+    assert request is not None, "it was there, or is written now"
+    answered = request["answered_at"] is not None
+    if not answered:
+        answered, request = await _ask(held, request)
+        operation = await as_it_stands(held, operation)
+    headers = replayed(earlier is not None)
+    if request["refusal"] is not None:
+        return refusal(request["refusal"], operation["id"], headers)
+    return JSONResponse(show(operation).model_dump(mode="json"), status_code=200 if answered else 202, headers=headers)
 
 
 async def cancel(
@@ -172,39 +181,26 @@ async def cancel(
     show: Callable[[sa.RowMapping], BaseModel],
 ) -> Response:
     """Call an operation off: answered once its end is certain. Raises `NotFound`."""
-    async with held.database.transaction() as connection:
-        operation = await owned(connection, caller, kind, operation_id)
-        request = earlier = await earlier_use(connection, caller, asked)
-        if earlier is None:
-            await operations.remember_request(connection, asked, operation_id, verb=CANCEL)
-    answered = earlier is not None and earlier["answered_at"] is not None
-    if not answered:
-        answered, request = await _ask(held, asked, operation_id)
-        operation = await as_it_stands(held, operation)
-    headers = replayed(earlier is not None)
-    if request is not None and request["refusal"] is not None:
-        return refusal(request["refusal"], operation_id, headers)
-    return JSONResponse(show(operation).model_dump(mode="json"), status_code=200 if answered else 202, headers=headers)
+
+    async def find(connection: AsyncConnection) -> Wished:
+        return Wished(await owned(connection, caller, kind, operation_id))
+
+    return await ask(held, caller, asked, CANCEL, find, show=show)
 
 
-async def _ask(held: Services, asked: Asked, operation_id: str) -> tuple[bool, sa.RowMapping | None]:
+async def _ask(held: Services, request: sa.RowMapping) -> tuple[bool, sa.RowMapping]:
     """Whether the saga has answered, and the request as it stands.
 
     The request is written, so whatever happens from here on, the client is not turned away: the sweeper asks again.
     """
+    asked = Asked(request["caller"], request["key"], request["fingerprint"])
     try:
-        answered = await held.verbs.ask(
-            caller=asked.caller,
-            key=asked.key,
-            operation_id=operation_id,
-            verb=CANCEL,
-            within=held.settings.answer_within,
-        )
+        answered = await held.verbs.ask(request, within=held.settings.answer_within)
         async with held.database.transaction() as connection:
-            return answered, await operations.earlier_request(connection, asked)
+            return answered, await operations.earlier_request(connection, asked) or request
     except problems.DATABASE_LOST as error:
-        log.warning("verb not answered yet", operation_id=operation_id, error=type(error).__name__)
-        return False, None
+        log.warning("verb not answered yet", operation_id=request["operation_id"], error=type(error).__name__)
+        return False, request
 
 
 # ── Reading ──

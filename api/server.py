@@ -22,6 +22,7 @@ from api.routes import (
     deposits,
     health,
     me,
+    offers,
     operations,
     wallet_transfers,
     wallets,
@@ -74,6 +75,7 @@ def create_app(settings: Settings, database: Database, temporal: Client, stripe:
     v1 = APIRouter(prefix="/v1")
     for module in (
         deposits,
+        offers,
         withdrawals,
         connected_accounts,
         wallet_transfers,

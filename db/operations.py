@@ -6,16 +6,33 @@ from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import aggregate_order_by, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db.tables import operations, operator_actions, requests, users
+from db.tables import offer_actions, offers, operations, operator_actions, requests, users
 from domain.errors import IdempotencyKeyReused
 from domain.operations import Failure, OperationKind
 from domain.statuses import Status, WithdrawalStatus, before, ends_like, is_terminal
 
 _AGE = sa.cast(sa.extract("epoch", sa.func.app_now() - operations.c.created_at), sa.Float).label("age")
 """Seconds since an operation was accepted."""
+
+_ACTIONS = (
+    sa.select(
+        sa.func.jsonb_agg(aggregate_order_by(sa.func.to_jsonb(offer_actions.table_valued()), offer_actions.c.acted_at))
+    )
+    .where(offer_actions.c.operation_id == operations.c.id)
+    .correlate(operations)
+    .scalar_subquery()
+)
+OFFER = (
+    sa.select(sa.func.to_jsonb(offers.table_valued()).op("||")(sa.func.jsonb_build_object("actions", _ACTIONS)))
+    .where(offers.c.operation_id == operations.c.id)
+    .correlate(operations)
+    .scalar_subquery()
+    .label("offer")
+)
+"""What an offer has beyond its operation, with `actions`, as JSON; null for any other kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +61,35 @@ async def earlier_request(connection: AsyncConnection, asked: Asked) -> sa.RowMa
 
 
 async def remember_request(
-    connection: AsyncConnection, asked: Asked, operation_id: str, *, verb: str | None = None
+    connection: AsyncConnection,
+    asked: Asked,
+    operation_id: str,
+    *,
+    verb: str | None = None,
+    wish: dict[str, Any] | None = None,
+    reason: str | None = None,
 ) -> None:
-    """Keep the key for good."""
+    """Keep the key for good. `wish`: what the verb's saga is told."""
     await connection.execute(
         sa.insert(requests).values(
-            caller=asked.caller, key=asked.key, fingerprint=asked.fingerprint, operation_id=operation_id, verb=verb
+            caller=asked.caller,
+            key=asked.key,
+            fingerprint=asked.fingerprint,
+            operation_id=operation_id,
+            verb=verb,
+            wish=wish,
+            reason=reason,
         )
     )
+
+
+async def request_behind(
+    connection: AsyncConnection, operation_id: str, verb: str, action_id: str
+) -> sa.RowMapping | None:
+    """The request that a saga knows as `action_id` (see `update_id`), if it came through the API."""
+    query = sa.select(requests).where(requests.c.operation_id == operation_id, requests.c.verb == verb)
+    rows = (await connection.execute(query)).mappings()
+    return next((row for row in rows if update_id(row["caller"], row["key"]) == action_id), None)
 
 
 async def answer_request(connection: AsyncConnection, caller: str, key: str, refusal: dict[str, Any] | None) -> None:
@@ -82,8 +120,8 @@ async def insert_operation(connection: AsyncConnection, values: dict[str, Any]) 
 
 
 async def get(connection: AsyncConnection, operation_id: str) -> sa.RowMapping | None:
-    """One operation, with its owner's reference and its `age` in seconds."""
-    query = sa.select(operations, users.c.reference, _AGE).join(users).where(operations.c.id == operation_id)
+    """One operation, with its owner's reference, its `age` in seconds, and `offer` if it is one."""
+    query = sa.select(operations, users.c.reference, _AGE, OFFER).join(users).where(operations.c.id == operation_id)
     return (await connection.execute(query)).mappings().one_or_none()
 
 
@@ -121,6 +159,12 @@ async def page(
         query = query.where(operations.c.kind == kind)
     if before_id is not None:
         query = query.where(operations.c.id < before_id)
+    return list((await connection.execute(query)).mappings())
+
+
+async def of_ids(connection: AsyncConnection, ids: list[str]) -> list[sa.RowMapping]:
+    """These operations, newest first, each with `offer` if it is one."""
+    query = sa.select(operations, OFFER).where(operations.c.id.in_(ids)).order_by(operations.c.id.desc())
     return list((await connection.execute(query)).mappings())
 
 

@@ -120,11 +120,60 @@ requests = sa.Table(
     sa.Column("fingerprint", sa.Text, nullable=False),
     sa.Column("operation_id", sa.Text, sa.ForeignKey("operations.id"), nullable=False),
     sa.Column("verb", sa.Text),
+    sa.Column("wish", _JSON),
+    sa.Column("reason", sa.Text),
     sa.Column("refusal", _JSON),
     _when("created_at", default=True),
     _when("answered_at"),
 )
-"""Every Idempotency-Key ever used, for good. `verb` is null where the request made its operation."""
+"""Every Idempotency-Key ever used, for good. `verb` is null where the request made its operation; `wish` is what the
+verb's saga is told, `reason` what it is not."""
+
+offers = sa.Table(
+    "offers",
+    metadata,
+    sa.Column("operation_id", sa.Text, sa.ForeignKey("operations.id"), primary_key=True),
+    sa.Column("customer_id", sa.Text, sa.ForeignKey("users.user_id"), nullable=False),
+    sa.Column("contractor_id", sa.Text, sa.ForeignKey("users.user_id"), nullable=False),
+    sa.Column("contractor_wallet", sa.Text, sa.ForeignKey("wallets.id"), nullable=False),
+    sa.Column("currency", sa.Text, nullable=False),
+    sa.Column("job", sa.Text),
+    sa.Column("amount", sa.BigInteger, nullable=False),
+    sa.Column("platform_fee", sa.BigInteger, nullable=False),
+    sa.Column("platform_fee_returned", sa.Boolean, nullable=False),
+    sa.Column("service_fee_rate", sa.Integer, nullable=False),
+    sa.Column("milestones", sa.ARRAY(sa.BigInteger), nullable=False),
+    sa.Column("auto_payout", sa.Boolean, nullable=False),
+    sa.Column("accept_within", sa.Float, nullable=False),
+    sa.Column("deliver_within", sa.Float, nullable=False),
+    sa.Column("complete_within", sa.Float, nullable=False),
+    sa.Column("released", sa.BigInteger, nullable=False),
+    sa.Column("service_fee", sa.BigInteger, nullable=False),
+    sa.Column("returned", sa.BigInteger, nullable=False),
+    sa.Column("releases", sa.Integer, nullable=False),
+    sa.Column("milestones_released", sa.ARRAY(sa.Integer), nullable=False),
+    sa.Column("payouts", sa.ARRAY(sa.Text), nullable=False),
+    _when("held_at"),
+    _when("accepted_at"),
+    _when("delivered_at"),
+    _when("cancel_asked_at"),
+)
+"""What an offer was made under, and what of its money has gone where: `released` (`service_fee` of it to the platform)
+and `returned`; the rest of `amount` is in the customer's escrow until the offer ends."""
+
+offer_actions = sa.Table(
+    "offer_actions",
+    metadata,
+    sa.Column("operation_id", sa.Text, sa.ForeignKey("offers.operation_id"), primary_key=True),
+    sa.Column("action_id", sa.Text, primary_key=True),
+    sa.Column("verb", sa.Text, nullable=False),
+    sa.Column("party", sa.Text, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text),
+    sa.Column("details", _JSON, nullable=False),
+    _when("acted_at", default=True),
+)
+"""Who did what to an offer, and when."""
 
 operator_actions = sa.Table(
     "operator_actions",

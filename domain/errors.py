@@ -8,11 +8,12 @@
     │   ├── IdempotencyKeyMissing, IdempotencyKeyMalformed, IdempotencyKeyReused
     │   └── InvalidField         a field's value; names the field
     ├── AccessError
-    │   ├── Unauthenticated, Forbidden, NotFound
+    │   ├── Unauthenticated, Forbidden, NotTheParty, NotFound
     ├── StateRefusal             right in form, refused by the state of things: leaves a trace
     │   ├── WalletDeactivated, WalletFrozen, ReceivableOpen, NotWithdrawable
     │   ├── ProfileIncomplete, AccountExists, NoConnectedAccount, AccountNotAble, CurrencyNotHeld
     │   ├── NotCancelable, NotResumable, Compensated
+    │   ├── WrongState, MilestoneReleased, SplitMismatch
     ├── PaymentRefused           Stripe has certainly not done it
     │   ├── CardDeclined, AwaitingFunds, ActionRequired, PayoutFailed, ReversalShort
     ├── Unavailable              nothing was written, or it is unknown: repeat with the same key
@@ -135,6 +136,14 @@ class Forbidden(AccessError):
     remedy = "Ask with a token of a role that may."
 
 
+class NotTheParty(AccessError):
+    """The verb is another party's of the offer."""
+
+    code = "not-the-party"
+    title = "This is for another party to do"
+    remedy = "Read the offer: its status says who can do what now."
+
+
 class NotFound(AccessError):
     """It does not exist, or belongs to someone else: the answer is the same, so that ids cannot be probed."""
 
@@ -244,6 +253,30 @@ class NotCancelable(StateRefusal):
     code = "not-cancelable"
     title = "Too late to cancel"
     remedy = "Read the operation: its status says what became of it."
+
+
+class WrongState(StateRefusal):
+    """The offer's status does not allow the verb."""
+
+    code = "wrong-state"
+    title = "The offer's state does not allow it"
+    remedy = "Read the offer: its status says what can be done now."
+
+
+class MilestoneReleased(StateRefusal):
+    """The milestone was released before, or the offer has no such milestone."""
+
+    code = "milestone-released"
+    title = "The milestone cannot be released"
+    remedy = "Read the offer: it lists its milestones, and when each was released."
+
+
+class SplitMismatch(StateRefusal):
+    """The shares of a contested offer are not all that is left."""
+
+    code = "split-mismatch"
+    title = "The shares do not add up"
+    remedy = "Send two shares that add up to what the offer says is left."
 
 
 class PaymentRefused(PaysagaError):

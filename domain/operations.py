@@ -38,6 +38,8 @@ class OperationKind(StrEnum):
     """A contractor's account at Stripe, from its making to its deauthorization."""
     WITHDRAWAL = "withdrawal"
     """Money from a contractor's wallet to their bank."""
+    OFFER = "offer"
+    """Money of a customer's in escrow, until a contractor has earned it."""
 
     @property
     def id_prefix(self) -> str:
@@ -60,6 +62,7 @@ _NAMES: Mapping[OperationKind, tuple[str, str, str | None]] = {
     OperationKind.WALLET_TRANSFER: ("wtr", "WalletTransfer", None),
     OperationKind.CONNECTED_ACCOUNT: ("acc", "ConnectedAccount", None),
     OperationKind.WITHDRAWAL: ("wd", "Withdrawal", "WithdrawalFollowUp"),
+    OperationKind.OFFER: ("off", "Offer", None),
 }
 
 

@@ -66,6 +66,39 @@ def wallet_transfer(from_wallet: str, to_wallet: str, money: Money) -> Posting:
     )
 
 
+def hold(wallet_id: str, money: Money) -> Posting:
+    """Out of what a customer may spend into their escrow: an offer's amount, and the platform's fee on top."""
+    return move(
+        money,
+        debit=Account(AccountKind.WALLET_AVAILABLE, money.currency, wallet_id),
+        credit=Account(AccountKind.WALLET_ESCROW, money.currency, wallet_id),
+    )
+
+
+def accept_fee(wallet_id: str, fee: Money) -> Posting:
+    """The platform has earned its fee of an offer. Its mirror gives it back, into escrow."""
+    return move(
+        fee,
+        debit=Account(AccountKind.WALLET_ESCROW, fee.currency, wallet_id),
+        credit=Account(AccountKind.PLATFORM_FEES, fee.currency),
+    )
+
+
+def release(customer_wallet: str, contractor_wallet: str, *, fee: Money, earned: Money) -> Posting:
+    """Out of a customer's escrow: the platform's service fee, and what the contractor has earned. Either may be 0."""
+    shares = (
+        (Account(AccountKind.SERVICE_FEES, fee.currency), fee.amount),
+        (Account(AccountKind.WALLET_AVAILABLE, earned.currency, contractor_wallet), earned.amount),
+    )
+    escrow = Entry(Account(AccountKind.WALLET_ESCROW, fee.currency, customer_wallet), -(fee + earned).amount)
+    return Posting((escrow, *(Entry(account, amount) for account, amount in shares if amount)))
+
+
+def give_back(wallet_id: str, money: Money) -> Posting:
+    """Out of a customer's escrow, theirs to spend again."""
+    return hold(wallet_id, money).mirrored()
+
+
 def reserve(wallet_id: str, money: Money) -> Posting:
     """Out of what a wallet's owner may spend, on its way out. Its mirror restores it."""
     return move(

@@ -21,6 +21,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from domain.money import CurrencyCode
+from domain.offers import OfferTerms
 from domain.pacing import Pacing
 
 
@@ -67,6 +68,10 @@ DEFAULT_WITHDRAWAL_BOUNDS = {
     "usd": Bounds(smallest=1_000, largest=1_000_000),
 }
 """From ten units to ten thousand (in yen from a thousand to a million)."""
+
+
+DEFAULT_OFFER_BOUNDS = DEFAULT_DEPOSIT_BOUNDS
+"""An offer's amount, without the platform's fee."""
 
 
 Host = Annotated[str, StringConstraints(pattern=r"^[^\s/:@?#]+$")]
@@ -130,6 +135,9 @@ class Settings(BaseSettings):
 
     deposit_bounds: dict[CurrencyCode, Bounds] = DEFAULT_DEPOSIT_BOUNDS
     withdrawal_bounds: dict[CurrencyCode, Bounds] = DEFAULT_WITHDRAWAL_BOUNDS
+    offer_bounds: dict[CurrencyCode, Bounds] = DEFAULT_OFFER_BOUNDS
+    offer_terms: OfferTerms = OfferTerms()
+    """What new offers are made under: fees and waits."""
     earnings_hold: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     """Seconds for which what an offer released to a wallet cannot be withdrawn."""
     payout_days: int = Field(default=3, ge=0)

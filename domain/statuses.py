@@ -84,10 +84,43 @@ class WithdrawalStatus(StrEnum):
     """Refused; it is in the wallet, or never left it."""
 
 
+class OfferStatus(StrEnum):
+    """An offer's."""
+
+    REQUESTED = "requested"
+    """Taken in by us; nothing is held yet."""
+    HELD = "held"
+    """The amount and the platform's fee are in the customer's escrow. The contractor has not answered."""
+    ACCEPTED = "accepted"
+    """The contractor is at work; the platform has its fee."""
+    DELIVERED = "delivered"
+    """The contractor says that it is done."""
+    COMPLETED = "completed"
+    """All of it is the contractor's, less the service fee."""
+    DECLINED = "declined"
+    """The contractor did not want it; all is the customer's again."""
+    EXPIRED = "expired"
+    """The contractor did not answer in time; all is the customer's again."""
+    CANCELED = "canceled"
+    """Called off; what was in escrow is the customer's again."""
+    CONTESTED = "contested"
+    """The parties disagree. Nothing moves until an operator splits what is left."""
+    RESOLVED = "resolved"
+    """Split by an operator."""
+    FAILED = "failed"
+    """Refused; nothing was held."""
+
+
+REQUESTED = "requested"
+"""Every kind's first status: its saga has not answered."""
+
+FAILED = "failed"
+"""Every kind's status of what was refused. What came back later (`reversed`) was accepted, and is answered as such."""
+
 CANCELED = "canceled"
 """How an operation ends that was called off in time, whatever its kind."""
 
-Status = DepositStatus | WalletTransferStatus | ConnectedAccountStatus | WithdrawalStatus
+Status = DepositStatus | WalletTransferStatus | ConnectedAccountStatus | WithdrawalStatus | OfferStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +173,15 @@ LIFECYCLES: Mapping[OperationKind, Lifecycle] = {
         # A bank may send back what it has had for days.
         paid="reversing",
         reversing="reversed canceled",
+    ),
+    OperationKind.OFFER: _lifecycle(
+        OfferStatus,
+        terminal="completed declined expired canceled resolved failed",
+        requested="held canceled failed",
+        held="accepted declined expired canceled",
+        accepted="delivered completed canceled contested",
+        delivered="completed canceled contested",
+        contested="resolved",
     ),
 }
 """Every kind's."""

@@ -42,6 +42,16 @@ class Step(StrEnum):
     """Ledger: the same, part by part."""
     RESTORE = "restore"
     """Ledger: back to what the wallet's owner may spend; part by part, or at once what was never transferred."""
+    HOLD = "hold"
+    """Ledger: an offer's amount and the platform's fee into the customer's escrow."""
+    ACCEPT_FEE = "accept_fee"
+    """Ledger: the platform's fee, out of escrow."""
+    ACCEPT_FEE_MIRROR = "accept_fee_mirror"
+    """Ledger: the same, back into escrow."""
+    RELEASE = "release"
+    """Ledger, perhaps in parts: out of escrow to the contractor, less the service fee."""
+    RETURN = "return"
+    """Ledger: out of escrow, back to what the customer may spend."""
 
     def part(self, number: int) -> str:
         """The step's name for its `number`-th part (from 1): each part is an intent of its own."""

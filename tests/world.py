@@ -236,6 +236,44 @@ class World:
             await self.until(operation_id, lambda now: now["status"] != "requested")
         return operation_id
 
+    async def offer(
+        self,
+        amount: int = 10_000,
+        currency: str = "usd",
+        *,
+        user: str = "alice",
+        contractor: str = "carl",
+        key: str | None = None,
+        **more: Any,
+    ) -> httpx.Response:
+        """`POST /v1/offers`."""
+        body = {"contractor_id": contractor, "amount": amount, "currency": currency} | more
+        return await self.call("POST", "/v1/offers", body, user=user, key=key)
+
+    async def held_offer(self, amount: int = 10_000, currency: str = "usd", **more: Any) -> str:
+        """An offer of alice's to carl that is held, with money enough in her wallet for it; its id."""
+        customer = more.get("user", "alice")
+        paid = await self.deposit(2 * amount, currency, user=customer, payment_method="pm_card_bypassPending")
+        await self.closed(paid.json()["id"])
+        answer = await self.offer(amount, currency, **more)
+        assert answer.status_code in (201, 202), answer.text
+        offer_id = str(answer.json()["id"])
+        await self.until(offer_id, lambda now: now["status"] != "requested")
+        return offer_id
+
+    async def act(
+        self, offer_id: str, verb: str, body: dict[str, Any] | None = None, *, user: str, key: str | None = None
+    ) -> httpx.Response:
+        """A verb of one of an offer's parties: `POST /v1/offers/<id>/<verb>`."""
+        return await self.call("POST", f"/v1/offers/{offer_id}/{verb}", body or {}, user=user, key=key)
+
+    async def acted(self, offer_id: str, verb: str, body: dict[str, Any] | None = None, *, user: str) -> dict[str, Any]:
+        """A verb that must be answered; the offer as it is then."""
+        answer = await self.act(offer_id, verb, body, user=user)
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
     async def admin(self, path: str, *, reason: str = "a test", key: str | None = None) -> httpx.Response:
         """An admin's act: `POST /v1/admin/<path>`."""
         return await self.call("POST", f"/v1/admin/{path}", {"reason": reason}, user="root", role="admin", key=key)

@@ -15,10 +15,12 @@ from activities import logs
 from activities.connected_accounts import ConnectedAccountActivities
 from activities.deposit_ledger import DepositLedger
 from activities.dispatch import SagaDispatcher
+from activities.offer_ledger import OfferLedger
 from activities.payments import PaymentActivities
 from activities.payouts import PayoutActivities
 from activities.records import RecordActivities
 from activities.retrying import RetryTier
+from activities.starting import StartActivities
 from activities.stripe_caller import StripeCaller
 from activities.stripe_client import open_client
 from activities.stripe_reads import StripeReads
@@ -32,6 +34,7 @@ from worker.sandboxing import RUNNER
 from workflows.connected_account import ConnectedAccount
 from workflows.deposit import Deposit
 from workflows.followup import FollowUp
+from workflows.offer import Offer
 from workflows.sweep import SnapshotBalances, Sweep
 from workflows.wallet_transfer import WalletTransfer
 from workflows.withdrawal import Withdrawal
@@ -44,6 +47,7 @@ WORKFLOWS = (
     ConnectedAccount,
     Withdrawal,
     WithdrawalFollowUp,
+    Offer,
     Sweep,
     SnapshotBalances,
 )
@@ -74,7 +78,9 @@ def build(parts: Parts, *, around: Sequence[Interceptor] = (), runner: WorkflowR
     accounts = ConnectedAccountActivities(parts.database, caller, reads)
     payouts = PayoutActivities(parts.database, caller, reads)
     withdrawals = WithdrawalLedger(parts.database, earnings_hold=settings.earnings_hold)
+    offers = OfferLedger(parts.database, payout_bounds=settings.withdrawal_bounds, earnings_hold=settings.earnings_hold)
     dispatcher = SagaDispatcher(parts.temporal, task_queue=settings.task_queue, pacing=pacing)
+    starts = StartActivities(parts.database, dispatcher)
     sweeps = SweepActivities(parts.database, dispatcher, older_than=settings.sweep_older_than)
     return Worker(
         parts.temporal,
@@ -107,6 +113,9 @@ def build(parts: Parts, *, around: Sequence[Interceptor] = (), runner: WorkflowR
             withdrawals.book_reversal,
             withdrawals.restore,
             withdrawals.restore_untransferred,
+            offers.hold,
+            offers.act,
+            starts.start_operation,
             sweeps.start_accepted_operations,
             sweeps.deliver_unprocessed_events,
             sweeps.deliver_unanswered_verbs,

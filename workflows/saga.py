@@ -175,7 +175,7 @@ class Saga:
         """
         if before is not None and before > workflow.now():
             wait = min(wait, (before - workflow.now()).total_seconds())
-        await _first(
+        await first(
             lambda: bool(self._mailbox) or self._woken or (or_when is not None and or_when()),
             within=wait,
             summary="until it is time to ask Stripe",
@@ -244,7 +244,7 @@ class Saga:
         await self._note(RecordActivities.note_trouble, self._trouble, summary="show what it waits for")
 
     async def _wait_to_retry(self, wait: float | None, summary: str) -> None:
-        await _first(lambda: self._woken, within=wait, summary=f"before trying again: {summary}")
+        await first(lambda: self._woken, within=wait, summary=f"before trying again: {summary}")
         self._woken = False
 
     def _flag(self, flagged: bool) -> None:
@@ -313,7 +313,7 @@ class CancelableSaga(Saga, ABC):
             raise CalledOff
 
 
-async def _first(condition: Callable[[], bool], *, within: float | None, summary: str) -> None:
+async def first(condition: Callable[[], bool], *, within: float | None, summary: str) -> None:
     """Wait until `condition` holds, or `within` seconds have passed."""
     try:
         await workflow.wait_condition(

@@ -6,21 +6,25 @@ from typing import Any
 import structlog
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, StrictInt
+from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio.service import RPCError
 
 from activities.dispatch import VerbRefused
 from api import forms, operating, problems
 from api.auth import Caller, Operator
 from api.idempotency import AskedOnce
-from api.models import Operation, Wallet, operation_of
+from api.models import Offer, Operation, Wallet, offer_of, operation_of
+from api.operating import Wished
 from api.requests import ClientRoute
 from api.routes.wallets import shown_wallet
 from api.services import Held, Services
 from db import operations, users
 from db.operations import Asked
 from domain import errors
-from domain.operations import Failure
+from domain.money import LARGEST
+from domain.offers import OfferVerb, OfferWish, Party
+from domain.operations import Failure, OperationKind
 
 log = structlog.get_logger()
 router = APIRouter(prefix="/admin", tags=["operators"], route_class=ClientRoute)
@@ -84,6 +88,50 @@ async def _act_on_wallet(
             await users.act_on_wallet(connection, asked, wallet_id, verb, reason)
         shown = await shown_wallet(connection, await users.locked_wallet(connection, wallet_id))
     return JSONResponse(shown.model_dump(mode="json"), headers=operating.replayed(earlier))
+
+
+# ── Offers ──
+
+
+class Resolution(BaseModel):
+    """How what is left of a contested offer is split."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"to_contractor": 6000, "to_customer": 4000, "reason": "half was delivered"}]},
+    )
+
+    to_contractor: StrictInt = Field(
+        ge=0, le=LARGEST, description="Minor units, before the service fee, which is taken from it."
+    )
+    to_customer: StrictInt = Field(ge=0, le=LARGEST, description="Minor units. Together they are all that is left.")
+    reason: forms.Reason
+
+
+@router.post(
+    "/offers/{offer_id}/resolve",
+    response_model=Offer,
+    summary="Split a contested offer",
+    response_description="Split, and over.",
+    responses=operating.answered(Offer)
+    | problems.described(
+        errors.NotFound, errors.Forbidden, errors.WrongState, errors.SplitMismatch, *problems.OF_ANY_POST
+    ),
+)
+async def resolve_offer(offer_id: str, caller: Operator, asked: AskedOnce, wanted: Resolution, held: Held) -> Response:
+    """Decide for the parties: what is left in escrow goes to the contractor, less the service fee, and the customer."""
+
+    async def find(connection: AsyncConnection) -> Wished:
+        operation = await operating.owned(connection, caller, OperationKind.OFFER, offer_id)
+        wish = OfferWish(
+            party=Party.OPERATOR,
+            actor=caller.id,
+            to_contractor=wanted.to_contractor,
+            to_customer=wanted.to_customer,
+        )
+        return Wished(operation, wish, wanted.reason)
+
+    return await operating.ask(held, caller, asked, OfferVerb.RESOLVE, find, show=offer_of)
 
 
 # ── Sagas ──

@@ -21,7 +21,7 @@ from api.idempotency import AskedOnce
 from api.models import ConnectedAccount, Link, OnboardingAccount, connected_account_of
 from api.requests import ClientRoute
 from api.services import Held, Services
-from db import connected_accounts, operations, users
+from db import acceptance, connected_accounts, operations, users
 from domain import errors
 from domain.connected_accounts import ConnectedAccount as Account
 from domain.operations import OperationKind
@@ -121,12 +121,12 @@ async def make_account(caller: AccountOwner, asked: AskedOnce, wanted: NewAccoun
         if refused is None:
             try:
                 async with connection.begin_nested():
-                    return await operating.insert(connection, asked, KIND, user_id, request=urls)
+                    return await acceptance.accept(connection, asked, KIND, user_id, request=urls)
             except IntegrityError as error:
                 if ONE_EACH not in str(error.orig):
                     raise
                 refused = errors.AccountExists("The user's connected account was made at this moment.")
-        return await operating.insert(connection, asked, KIND, user_id, request=urls, refused=refused)
+        return await acceptance.accept(connection, asked, KIND, user_id, request=urls, refused=refused)
 
     async def show(operation: sa.RowMapping) -> OnboardingAccount:
         account = await _said_of(held, operation)

@@ -13,7 +13,7 @@ from api.idempotency import AskedOnce
 from api.models import Deposit, deposit_of
 from api.requests import ClientRoute
 from api.services import Held, Services
-from db import users
+from db import acceptance, users
 from domain import errors
 from domain.operations import OperationKind
 from domain.statuses import DepositStatus
@@ -68,7 +68,7 @@ async def make_deposit(caller: Payer, asked: AskedOnce, wanted: NewDeposit, held
         if not wallet["active"]:
             refused = errors.WalletDeactivated(f"The wallet {wallet['id']} takes no deposits.")
         request = {"payment_method": wanted.payment_method} if wanted.payment_method else {}
-        return await operating.insert(
+        return await acceptance.accept(
             connection, asked, KIND, user_id, wallet_id=wallet["id"], money=money, request=request, refused=refused
         )
 

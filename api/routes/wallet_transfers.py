@@ -10,7 +10,7 @@ from api.idempotency import AskedOnce
 from api.models import WalletTransfer, wallet_transfer_of
 from api.requests import ClientRoute
 from api.services import Held
-from db import users
+from db import acceptance, users
 from domain import errors
 from domain.operations import OperationKind
 from domain.settings import Bounds
@@ -80,7 +80,7 @@ async def make_wallet_transfer(
             "reference": wanted.reference,
         }
         giver = wanted.from_user_id
-        return await operating.insert(
+        return await acceptance.accept(
             connection, asked, KIND, giver, wallet_id=wallets[giver], money=money, request=request
         )
 

@@ -15,7 +15,7 @@ from api.idempotency import AskedOnce
 from api.models import Withdrawal, arrival_after, withdrawal_of
 from api.requests import ClientRoute
 from api.services import Held, Services
-from db import connected_accounts, users
+from db import acceptance, connected_accounts, users
 from domain import errors
 from domain.money import Money
 from domain.operations import OperationKind
@@ -127,7 +127,7 @@ async def make_withdrawal(caller: Earner, asked: AskedOnce, wanted: NewWithdrawa
         money = _money(held, wanted)
         await users.ensure_user(connection, user_id)
         wallet = await users.ensure_wallet(connection, user_id, money.currency)
-        return await operating.insert(connection, asked, KIND, user_id, wallet_id=wallet["id"], money=money)
+        return await acceptance.accept(connection, asked, KIND, user_id, wallet_id=wallet["id"], money=money)
 
     return await operating.make(held, asked, accept, show=_shown_by(held), at=lambda made: f"/v1/withdrawals/{made}")
 
