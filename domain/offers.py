@@ -25,17 +25,21 @@ class OfferVerb(StrEnum):
     """What can be done to an offer. The names of the saga's updates."""
 
     ACCEPT = "accept"
+    """The contractor's: take the job."""
     DECLINE = "decline"
+    """The contractor's: leave it."""
     CANCEL = "cancel"
     """The customer's: at once while nobody has accepted it, or if it is overdue; else it asks the contractor."""
     AGREE_CANCEL = "agree_cancel"
     """The contractor's answer to that."""
     DELIVER = "deliver"
+    """The contractor's: the work is done."""
     COMPLETE = "complete"
-    """Release all that is left."""
+    """The customer's: release all that is left."""
     RELEASE = "release"
-    """Release one milestone."""
+    """The customer's: release one milestone."""
     CONTEST = "contest"
+    """Either's: they disagree."""
     RESOLVE = "resolve"
     """An operator splits what is left."""
     EXPIRE = "expire"
@@ -48,9 +52,13 @@ class Party(StrEnum):
     """Who acts."""
 
     CUSTOMER = "customer"
+    """Whose money it is at first."""
     CONTRACTOR = "contractor"
+    """Who is to earn it."""
     OPERATOR = "operator"
+    """The marketplace's own staff."""
     CLOCK = "clock"
+    """Nobody: it was time."""
 
 
 @dataclass(frozen=True, slots=True)

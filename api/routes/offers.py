@@ -363,4 +363,4 @@ def _wait(held: Services, field: str, wanted: int | None, usual: float) -> float
     shortest = 1 if held.settings.mode is Mode.DEVELOPMENT else int(HOUR)
     if not shortest <= wanted <= LONGEST_WAIT:
         raise errors.InvalidField(field, f"{wanted} is not between {shortest} and {int(LONGEST_WAIT)} seconds.")
-    return float(wanted)
+    return wanted
