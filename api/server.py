@@ -58,9 +58,15 @@ STRIPE_TIMEOUT = 5.0
 
 def create_app(settings: Settings, database: Database, temporal: Client, stripe: StripeClient) -> FastAPI:
     """The application. It owns nothing that it is given; whoever made the parts closes them."""
+    app = describe_app()
+    app.state.services = gather(settings, database, temporal, stripe)
+    return app
+
+
+def gather(settings: Settings, database: Database, temporal: Client, stripe: StripeClient) -> Services:
+    """What the routes are served from."""
     dispatcher = SagaDispatcher(temporal, task_queue=settings.task_queue, pacing=settings.pacing)
-    app = DescribedAPI(title="Paysaga", version="1", description=DESCRIPTION, redoc_url=None, redirect_slashes=False)
-    app.state.services = Services(
+    return Services(
         settings=settings,
         database=database,
         temporal=temporal,
@@ -69,6 +75,11 @@ def create_app(settings: Settings, database: Database, temporal: Client, stripe:
         stripe=StripeReads(stripe),
         links=StripeLinks(stripe),
     )
+
+
+def describe_app() -> FastAPI:
+    """The routes, without anything to serve them from."""
+    app = DescribedAPI(title="Paysaga", version="1", description=DESCRIPTION, redoc_url=None, redirect_slashes=False)
     problems.install(app)
     for middleware in (BodyLimit, LastResort, NeverCached):  # From the inside out.
         app.add_middleware(middleware)

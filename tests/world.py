@@ -10,7 +10,9 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from copy import copy
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, ClassVar
 
 import asyncpg
@@ -18,7 +20,9 @@ import httpx
 import jwt
 import pytest
 import uvicorn
+from fastapi import FastAPI
 from pydantic import SecretStr
+from starlette.datastructures import State
 from stripe import StripeClient
 from temporalio import workflow
 from temporalio.client import Client, WorkflowHandle, WorkflowUpdateFailedError
@@ -29,7 +33,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from activities.stripe_client import open_client
 from activities.temporal_client import connect
-from api.server import create_app
+from api.server import describe_app, gather
 from cli.stack.ports import free_port
 from db.engine import Database, open_database
 from domain.pacing import Pacing
@@ -482,8 +486,12 @@ async def serve_api(
     settings: Settings, database: Database, temporal: Client, stripe: StripeClient
 ) -> AsyncIterator[None]:
     """The API in this process, on its real port."""
+    # Describing its routes takes longer than most tests, so they are described once a session; what they are served
+    # from is each world's own.
+    app = copy(_described())
+    app.state = State({"services": gather(settings, database, temporal, stripe)})
     config = uvicorn.Config(
-        create_app(settings, database, temporal, stripe),
+        app,
         port=settings.api_port,
         log_config=None,
         access_log=False,
@@ -497,6 +505,11 @@ async def serve_api(
     finally:
         server.should_exit = True
         await task
+
+
+@cache
+def _described() -> FastAPI:
+    return describe_app()
 
 
 class _Server(uvicorn.Server):
