@@ -10,7 +10,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
 
-from db import ledger, operations, users
+from db import ledger, offers, operations, users
 from db.engine import APP_ROLE, Database, open_database
 from domain.accounts import Account, AccountKind
 from domain.ids import new_id
@@ -92,6 +92,31 @@ class Books:
     async def withdrawal(self, user: str = "bob", currency: str = "usd", **values: Any) -> str:
         """The id of a withdrawal of 80.00 that was accepted, and no more."""
         return await self.operation(user, currency, kind=OperationKind.WITHDRAWAL, **{"amount": 8_000} | values)
+
+    async def offer(self, customer: str = "alice", contractor: str = "carl", currency: str = "usd", **row: Any) -> str:
+        """The id of an offer of 100.00 in two milestones that was accepted by us, and no more. `row`: what of its row
+        is otherwise."""
+        amount = row.get("amount", 10_000)
+        operation_id = await self.operation(customer, currency, kind=OperationKind.OFFER, amount=amount)
+        made_under = {
+            "operation_id": operation_id,
+            "customer_id": customer,
+            "contractor_id": contractor,
+            "contractor_wallet": await self.wallet(contractor, currency),
+            "currency": currency,
+            "amount": amount,
+            "platform_fee": 500,
+            "platform_fee_returned": False,
+            "service_fee_rate": 2_000,
+            "milestones": [4_000, 6_000],
+            "auto_payout": False,
+            "accept_within": 3_600.0,
+            "deliver_within": 7_200.0,
+            "complete_within": 3_600.0,
+        }
+        async with self.database.transaction() as connection:
+            await offers.insert(connection, made_under | row)
+        return operation_id
 
     async def credit(self, operation_id: str, wallet_id: str, money: Money, *, step: str = "credit") -> ledger.Posted:
         """Money from outside into a wallet."""

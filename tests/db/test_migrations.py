@@ -18,7 +18,9 @@ from tests.db.books import Books
 
 # What somebody would compare by reading two dumps.
 SCHEMA = {
-    "columns": "SELECT table_name, column_name, ordinal_position, data_type, udt_name, is_nullable, column_default,"
+    # The order of columns, not their numbers: what is dropped and added again gets a new one.
+    "columns": "SELECT table_name, column_name, row_number() OVER (PARTITION BY table_name ORDER BY ordinal_position),"
+    " data_type, udt_name, is_nullable, column_default,"
     " is_identity, identity_generation FROM information_schema.columns WHERE table_schema = 'public'",
     "constraints": "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint"
     " WHERE connamespace = 'public'::regnamespace",
@@ -143,6 +145,16 @@ OF_0002 = {
     "connected_account": "('acc_1', 'connected_account', 'active', 'bob', 'bob', NULL, NULL, NULL)",
     "withdrawal": "('wd_1', 'withdrawal', 'paid', 'bob', 'bob', 'wal_bob', 8000, 'usd')",
 }
+OFFER = """
+    INSERT INTO users (user_id, reference) VALUES ('carl', 'usr_carl');
+    INSERT INTO wallets (id, user_id, currency) VALUES ('wal_carl', 'carl', 'usd');
+    INSERT INTO operations (id, kind, status, caller, user_id, wallet_id, amount, currency)
+    VALUES ('off_1', 'offer', 'requested', 'bob', 'bob', 'wal_bob', 8000, 'usd');
+    INSERT INTO offers (operation_id, customer_id, contractor_id, contractor_wallet, currency, amount, platform_fee,
+        platform_fee_returned, service_fee_rate, milestones, auto_payout,
+        accept_within, deliver_within, complete_within)
+    VALUES ('off_1', 'bob', 'carl', 'wal_carl', 'usd', 8000, 400, false, 2000, '{}', false, 1, 1, 1);
+"""
 ACCOUNT = """
     INSERT INTO connected_accounts VALUES
         ('acc_1', 'bob', 'acct_1', true, true, true, true, '{usd}', '{}', NULL, NULL, false)
@@ -201,6 +213,20 @@ async def test_there_is_no_way_back_for_what_would_be_lost(empty_url: str, kind:
     assert await read_schema(empty_url) == schema, "and nothing was changed on the way"
     await asyncio.to_thread(upgrade, empty_url)
     assert await operations_of(empty_url) == before
+
+
+async def test_there_is_no_way_back_for_an_offer(empty_url: str) -> None:
+    await asyncio.to_thread(upgrade, empty_url, "0003")
+    await run(empty_url, DEPOSIT)
+    await run(empty_url, OFFER)
+    before, schema = await operations_of(empty_url), await read_schema(empty_url)
+
+    with pytest.raises(sa.exc.IntegrityError):
+        await asyncio.to_thread(downgrade, empty_url, "0002")
+
+    assert await operations_of(empty_url) == before
+    assert len(before) == 2
+    assert await read_schema(empty_url) == schema, "and nothing was changed on the way"
 
 
 # ── What the code believes ──

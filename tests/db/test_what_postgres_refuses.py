@@ -15,9 +15,10 @@ from asyncpg.exceptions import (
     UniqueViolationError,
 )
 
-from db import ledger, operations, outbox, users
+from db import ledger, offers, operations, outbox, users
 from db.operations import Asked
 from domain.money import Money
+from domain.offers import Party
 from tests.db.books import Books, Connection, Copy
 from tests.world import Servers
 
@@ -28,8 +29,11 @@ APPEND_ONLY = [
     "events",
     "operator_actions",
     "wallet_actions",
+    "offer_actions",
 ]
-A_COLUMN = {"stripe_balance_links": "stripe_account", "operator_actions": "reason", "wallet_actions": "reason"}
+A_COLUMN = {"stripe_balance_links": "stripe_account"} | dict.fromkeys(
+    ("operator_actions", "wallet_actions", "offer_actions"), "reason"
+)
 """Of those that do not say in which transaction they were written."""
 
 ROLES: dict[str, Callable[[Books], AbstractAsyncContextManager[Connection]]] = {
@@ -51,8 +55,8 @@ class Full:
 
 
 async def fill(books: Books) -> Full:
-    """A deposit that was credited, explained, told of and looked after."""
-    operation, wallet = await books.operation(), await books.wallet()
+    """A deposit that was credited, explained, told of and looked after; and an offer that was declined."""
+    operation, wallet, offer = await books.operation(), await books.wallet(), await books.offer()
     posted = await books.credit(operation, wallet, Money(500, "usd"))
     async with books.database.transaction() as connection:
         await outbox.publish(connection, operation, "deposit.succeeded", {})
@@ -60,6 +64,16 @@ async def fill(books: Books) -> Full:
             connection, operation, "act_1", verb="retry", actor="olga", reason="mended"
         )
         await users.act_on_wallet(connection, Asked("olga", "act_2", "f"), wallet, "activate", "mended")
+        await offers.record_action(
+            connection,
+            offer,
+            "act_3",
+            verb="decline",
+            party=Party.CONTRACTOR,
+            actor="carl",
+            reason="too busy",
+            details={},
+        )
         await ledger.link(connection, posted.entry_ids[:1], "txn_1")
     accounts = {row["kind"]: row["id"] for row in await books.sql("SELECT id, kind FROM ledger_accounts")}
     return Full(books, operation, posted.id, accounts["wallet_available"], accounts["stripe_balance"])
@@ -122,7 +136,8 @@ async def test_the_application_may_write_only_what_is_granted(books: Books) -> N
     )
 
     assert {table for table, right in columns if right == "UPDATE"} == set(
-        "connected_accounts ledger_snapshots operations requests stripe_calls stripe_events users wallets".split()
+        "connected_accounts ledger_snapshots offers operations requests"
+        " stripe_calls stripe_events users wallets".split()
     )
     assert {right for _, right in columns} == {"INSERT", "UPDATE"}
     assert {row["privilege_type"] for row in whole} == {"INSERT"}, "never DELETE, TRUNCATE, REFERENCES, TRIGGER"
@@ -134,6 +149,10 @@ async def test_the_application_may_write_only_what_is_granted(books: Books) -> N
             columns[table, "UPDATE"]
         )
     assert not {"operation_id", "user_id", "id"} & set(columns["connected_accounts", "UPDATE"]), "whose it is stays"
+    assert set(columns["offers", "UPDATE"]) == set(
+        "released service_fee returned releases milestones_released payouts"
+        " held_at accepted_at delivered_at cancel_asked_at".split()
+    ), "what was agreed stays"
     assert set(columns["wallets", "UPDATE"]) == {"active", "frozen"}
     assert ("wallet_actions", "UPDATE") not in columns
     untouched = {"deployment", "ledger_balances", "ledger_account_kinds", "operation_statuses", "operation_moves"}
@@ -155,12 +174,16 @@ async def test_the_application_may_write_only_what_is_granted(books: Books) -> N
         "UPDATE wallets SET user_id = 'mallory'",
         "UPDATE connected_accounts SET id = 'acct_mallory'",
         "UPDATE connected_accounts SET user_id = 'mallory'",
+        "UPDATE offers SET amount = 1",
+        "UPDATE offers SET contractor_id = 'mallory'",
+        "UPDATE offers SET service_fee_rate = 0",
         "UPDATE stripe_calls SET params = '{}'",
         "UPDATE requests SET operation_id = 'dep_other'",
         "DELETE FROM requests",
         "DELETE FROM stripe_calls",
         "DELETE FROM stripe_events",
         "DELETE FROM connected_accounts",
+        "DELETE FROM offers",
         "ALTER TABLE ledger_entries DISABLE TRIGGER ALL",
         "DROP TRIGGER append_only ON ledger_entries",
         "SET session_replication_role = replica",

@@ -44,7 +44,7 @@ _OFFERS = [
         platform_fee bigint NOT NULL CHECK (platform_fee >= 0),
         platform_fee_returned boolean NOT NULL,
         service_fee_rate integer NOT NULL CHECK (service_fee_rate BETWEEN 0 AND 10000),
-        milestones bigint[] NOT NULL CHECK (0 < ALL (milestones)),
+        milestones bigint[] NOT NULL CHECK (0 < ALL (milestones) AND array_position(milestones, NULL) IS NULL),
         auto_payout boolean NOT NULL,
         accept_within double precision NOT NULL CHECK (accept_within > 0),
         deliver_within double precision NOT NULL CHECK (deliver_within > 0),
@@ -65,6 +65,7 @@ _OFFERS = [
         FOREIGN KEY (contractor_wallet, contractor_id, currency) REFERENCES wallets (id, user_id, currency)
     )
     """,
+    "CREATE INDEX offers_of_customer ON offers (customer_id, operation_id)",
     "CREATE INDEX offers_of_contractor ON offers (contractor_id, operation_id)",
     "CREATE INDEX offers_of_job ON offers (job, operation_id)",
     """
@@ -88,6 +89,8 @@ _OFFERS = [
     "GRANT UPDATE (released, service_fee, returned, releases, milestones_released, payouts, held_at, accepted_at,"
     " delivered_at, cancel_asked_at) ON offers TO paysaga_app",
     "ALTER TABLE requests ADD wish jsonb, ADD reason text",
+    # Whatever a verb does is kept with the request behind it, which is looked for while the offer is locked.
+    "CREATE INDEX requests_of_verbs ON requests (operation_id) WHERE verb IS NOT NULL",
 ]
 
 
@@ -100,6 +103,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Refused by Postgres while there is an offer."""
     for statement in (
+        "DROP INDEX requests_of_verbs",
         "ALTER TABLE requests DROP wish, DROP reason",
         "DROP TABLE offer_actions",
         "DROP TABLE offers",
