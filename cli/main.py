@@ -15,6 +15,7 @@ import typer
 
 from cli.audit import audit
 from cli.stack.errors import PortTaken, StackError
+from cli.stack.options import MOST_APIS
 
 app = typer.Typer(
     name="paysaga",
@@ -27,6 +28,10 @@ app = typer.Typer(
 DataOption = Annotated[Path, typer.Option("--data", help="The directory that holds everything the stack keeps.")]
 DEFAULT_DATA = Path(".paysaga")
 _Port = Annotated[int | None, typer.Option(min=1, max=65535, help="Exactly this port; otherwise one that is free.")]
+_Apis = Annotated[
+    int, typer.Option(min=1, max=MOST_APIS, help="How many APIs, on successive ports where those are free.")
+]
+_Workers = Annotated[int, typer.Option(min=1, help="How many workers, all on one task queue.")]
 
 
 def main() -> None:
@@ -49,6 +54,8 @@ def up(
     ui_port: _Port = None,
     postgres_port: _Port = None,
     sandbox_port: _Port = None,
+    apis: _Apis = 1,
+    workers: _Workers = 1,
 ) -> None:
     """Run everything: Postgres, Temporal and its UI, the Stripe sandbox, the API and the worker.
 
@@ -67,7 +74,8 @@ def up(
         "sandbox": sandbox_port,
     }
     ports = {name: number for name, number in asked.items() if number is not None}
-    asyncio.run(run_until_told(Stack(StackOptions(data=data, ports=ports), ConsoleReporter())))
+    options = StackOptions(data=data, ports=ports, apis=apis, workers=workers)
+    asyncio.run(run_until_told(Stack(options, ConsoleReporter())))
 
 
 @app.command()
@@ -146,6 +154,11 @@ def demo(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object on stdout, and the story on stderr.")
     ] = False,
+    apis: Annotated[
+        int | None,
+        typer.Option(min=1, max=MOST_APIS, help="How many APIs the demo's stack has; each is asked in turn."),
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="How many workers the demo's stack has.")] = None,
 ) -> None:
     """Tell a story of deposits and withdrawals, show the ledger that they leave, and audit it.
 
@@ -153,7 +166,7 @@ def demo(
     """
     from cli.demo.command import Wishes, run_demo
 
-    raise typer.Exit(run_demo(Wishes(data=data, keep=keep, as_json=as_json)))
+    raise typer.Exit(run_demo(Wishes(data=data, keep=keep, as_json=as_json, apis=apis, workers=workers)))
 
 
 @app.command()

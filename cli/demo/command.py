@@ -36,9 +36,14 @@ WIDTH = 100
 
 @dataclass(frozen=True)
 class Wishes:
-    """What the command was asked. `data` is the directory of a stack that runs; None: start one and end it."""
+    """What the command was asked. `data` is the directory of a stack that runs; None: start one and end it.
+
+    `apis` and `workers` are how many the started one has. A stack that runs has what it has: then they are None.
+    """
 
     data: Path | None = None
+    apis: int | None = None
+    workers: int | None = None
     keep: bool = False
     as_json: bool = False
 
@@ -65,6 +70,10 @@ class Demo:
         """The exit code. Raises `StackError`."""
         if self._wishes.data is None:
             await self._on_a_stack_of_its_own()
+        elif self._wishes.apis or self._wishes.workers:
+            raise BadSettings(
+                "A stack that runs has its APIs and workers: say how many to `paysaga up`, or leave --data out."
+            )
         else:
             await until_told(self._tell(await Place.running(self._wishes.data)))
         if self._exit_code is None:
@@ -82,7 +91,15 @@ class Demo:
             # Not the defaults: they stay free for the stack that somebody means to keep.
             ports[name] = free_port(besides=ports.values())
         # Whatever database or Stripe account the shell's variables point at, the story is none of their business.
-        options = StackOptions(data=folder / "data", ports=ports, embedded_only=True, fsync=False, temporary=True)
+        options = StackOptions(
+            data=folder / "data",
+            ports=ports,
+            apis=self._wishes.apis or 1,
+            workers=self._wishes.workers or 1,
+            embedded_only=True,
+            fsync=False,
+            temporary=True,
+        )
         stack = Stack(options, ConsoleReporter(self._console))
         well = False
         try:
@@ -112,13 +129,16 @@ class Demo:
         """Raises `StackError` when the story could not be told to its end."""
         key = place.settings.stripe_secret_key.get_secret_value()
         async with AsyncExitStack() as clients:
-            api, sandbox = [
+            sandbox, *apis = [
                 await clients.enter_async_context(
                     httpx.AsyncClient(base_url=url, headers=headers, timeout=30, trust_env=False)
                 )
-                for url, headers in ((place.api_url, {}), (place.sandbox_url, {"Authorization": f"Bearer {key}"}))
+                for url, headers in (
+                    (place.sandbox_url, {"Authorization": f"Bearer {key}"}),
+                    *((url, {}) for url in place.api_urls),
+                )
             ]
-            story = Story(place, api, Outside(sandbox), self._console)
+            story = Story(place, apis, Outside(sandbox), self._console)
             for number, module in enumerate(chapters.ALL, 1):
                 with story.chapter(module.TITLE, number, len(chapters.ALL)):
                     await module.tell(story)

@@ -3,7 +3,7 @@
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from activities.audit import Report
@@ -25,6 +25,8 @@ class Ending:
     audit: Report
     seconds: float
     """Since the command began, the stack's start included."""
+    requests: Mapping[str, int] = field(default_factory=dict)
+    """How many each API has answered, by its URL."""
 
     @property
     def unmet(self) -> list[Expectation]:
@@ -43,6 +45,7 @@ class Ending:
             "ok": self.well,
             "seconds": round(self.seconds, 3),
             "stack": {"data": str(place.data), "api": place.api_url, "stripe_sandbox": place.sandbox_url},
+            "requests": dict(self.requests),
             "chapters": [asdict(chapter) for chapter in self.chapters],
             "balances": [{"name": person.name, **wallet} for person, wallet in self.wallets],
             "operations": [{"name": person.name, **operation} for person, operation in self.operations],
@@ -64,7 +67,8 @@ async def reach_ending(story: Story, began: float) -> Ending:
     Raises `StoryBroken`, and `AuditImpossible`.
     """
     operations = [(person, await story.operation(id)) for id, person in story.operations.items()]
-    people = dict.fromkeys(story.operations.values())
+    # Also those who had no operation of their own, such as who was only made an offer.
+    people = dict.fromkeys([*story.operations.values(), *(person for person, _ in story.balances)])
     wallets = [(person, wallet) for person in people for wallet in await story.get(person, "/v1/wallets")]
     return Ending(
         chapters=story.chapters,
@@ -73,6 +77,7 @@ async def reach_ending(story: Story, began: float) -> Ending:
         expectations=[*story.expectations, *compare(story.bookings, story.balances, operations, wallets)],
         audit=await look(story.place.settings),
         seconds=time.monotonic() - began,
+        requests=story.requests,
     )
 
 

@@ -2,6 +2,7 @@
 
 import fcntl
 from dataclasses import dataclass
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Self
 from urllib.parse import quote
@@ -11,6 +12,7 @@ import httpx
 from cli.settings import settings_from
 from cli.stack.data import DataDirectory
 from cli.stack.errors import StackError
+from cli.stack.parts import called
 from domain.settings import Mode, Settings
 
 
@@ -21,7 +23,8 @@ class Place:
     data: Path
     settings: Settings
     """Those of its API and worker."""
-    api_url: str
+    api_urls: tuple[str, ...]
+    """Of every API that it has."""
     sandbox_url: str
     ui_url: str | None
     """None for a Temporal that is not the stack's own."""
@@ -47,7 +50,10 @@ class Place:
         return cls(
             data=data,
             settings=settings,
-            api_url=f"http://127.0.0.1:{ports['api']}",
+            api_urls=tuple(
+                f"http://127.0.0.1:{ports[name]}"
+                for name in takewhile(ports.__contains__, (called("api", index) for index in count()))
+            ),
             sandbox_url=sandbox_url,
             ui_url=f"http://127.0.0.1:{ports['ui']}" if own_temporal else None,
         )
@@ -66,12 +72,17 @@ class Place:
         place = cls.of(data)
         try:
             async with httpx.AsyncClient(timeout=10, trust_env=False) as http:
-                ready = (await http.get(f"{place.api_url}/readyz")).is_success
+                ready = all([(await http.get(f"{url}/readyz")).is_success for url in place.api_urls])
         except httpx.TransportError as error:
             raise starting from error
         if not ready:
             raise starting
         return place
+
+    @property
+    def api_url(self) -> str:
+        """The first API's."""
+        return self.api_urls[0]
 
     def workflow_url(self, operation_id: str) -> str | None:
         """The operation's saga in the Temporal UI."""

@@ -31,6 +31,9 @@ def print_ending(ending: Ending, place: Place, console: Console, *, lives_on: bo
         margin = max((len(text) for text, _ in links), default=0)
         for text, url in links:
             console.print(f"  {escape(text):<{margin}}", url, soft_wrap=True)
+    if len(ending.requests) > 1:
+        answered = ", ".join(f"{url} {number}" for url, number in ending.requests.items())
+        console.print(f"\nrequests answered: {answered}", soft_wrap=True)
     console.print()
     show(ending.audit, console)
 

@@ -9,10 +9,11 @@ import secrets
 import textwrap
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import zip_longest
+from itertools import cycle, zip_longest
 from typing import Any
 
 import httpx
@@ -85,9 +86,12 @@ class Chapter:
 
 
 class Story:
-    """One telling. What the chapters declare here is compared at its end."""
+    """One telling. What the chapters declare here is compared at its end.
 
-    def __init__(self, place: Place, api: httpx.AsyncClient, outside: Outside, console: Console) -> None:
+    Requests go to every API in turn: each must know at once what another has answered.
+    """
+
+    def __init__(self, place: Place, apis: Sequence[httpx.AsyncClient], outside: Outside, console: Console) -> None:
         self.place = place
         self.outside = outside
         self.chapters: list[Chapter] = []
@@ -99,7 +103,9 @@ class Story:
         """By operation: what the ledger must hold of it in the end."""
         self.balances: dict[tuple[Person, str], int] = {}
         """By person and currency: what must be available in the end."""
-        self._api = api
+        self.requests: Counter[str] = Counter()
+        """How many each API has answered, by its URL."""
+        self._apis = cycle(apis)
         self._console = console
         self._run = secrets.token_hex(3)
         self._people: dict[str, Person] = {}
@@ -118,23 +124,24 @@ class Story:
     async def post(self, person: Person, path: str, body: Json, *, status: int) -> Json:
         """A write in the person's name, answered with `status`. Raises `StoryBroken` for any other answer."""
         headers = _headers(person) | {"Idempotency-Key": str(uuid.uuid4())}
-        with told_by("The API", self._api):
-            answer = await self._api.post(path, json=body, headers=headers)
-        found: Json = _body(answer, status)
+        found: Json = _body(await self._ask("POST", path, headers, body), status)
         return found
 
     async def put(self, person: Person, path: str, body: Json) -> Json:
         """A replacement in the person's name. Raises `StoryBroken` unless it is answered 200."""
-        with told_by("The API", self._api):
-            answer = await self._api.put(path, json=body, headers=_headers(person))
-        found: Json = _body(answer, 200)
+        found: Json = _body(await self._ask("PUT", path, _headers(person), body), 200)
         return found
 
     async def get(self, person: Person, path: str) -> Any:
         """A read in the person's name. Raises `StoryBroken` unless it is answered 200."""
-        with told_by("The API", self._api):
-            answer = await self._api.get(path, headers=_headers(person))
-        return _body(answer, 200)
+        return _body(await self._ask("GET", path, _headers(person)), 200)
+
+    async def _ask(self, method: str, path: str, headers: dict[str, str], body: Json | None = None) -> httpx.Response:
+        api = next(self._apis)
+        with told_by("The API", api):
+            answer = await api.request(method, path, json=body, headers=headers)
+        self.requests[str(api.base_url).rstrip("/")] += 1
+        return answer
 
     def follow(self, person: Person, operation_id: str) -> None:
         """Show this operation's entries and link when the story has ended."""

@@ -14,6 +14,9 @@ _EMBEDDED_REPLACES = {
 }
 """Variables that belong to a service of the outside, and would mislead our processes when it is not used."""
 
+MOST_APIS = 8
+"""Each has two webhook endpoints at the Stripe sandbox, which allows sixteen, as Stripe does."""
+
 
 @dataclass(frozen=True)
 class StackOptions:
@@ -24,6 +27,12 @@ class StackOptions:
 
     ports: Mapping[str, int] = field(default_factory=dict)
     """Ports that must be these: `api`, `temporal`, `ui`, `postgres`, `sandbox`. The others are chosen."""
+
+    apis: int = 1
+    """How many APIs; from the second on each takes the port after the one before, if that is free."""
+
+    workers: int = 1
+    """How many workers, all on one task queue."""
 
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables for the processes, over those of this process: `PAYSAGA_PACING__POLLS=[0.1]`."""

@@ -17,6 +17,11 @@ STEADY_AFTER = 60.0
 """Seconds after which a part counts as running well, and its pauses begin anew."""
 
 
+def called(name: str, index: int) -> str:
+    """What the part of this index, from 0, is called wherever it needs a name of its own: `api`, `api-2`, `api-3`."""
+    return f"{name}-{index + 1}" if index else name
+
+
 class Launcher(Protocol):
     """What a part needs of Postgres, of Temporal, and of our own programs."""
 
@@ -42,6 +47,11 @@ class Part:
         self._watcher: asyncio.Task[None] | None = None
 
     @property
+    def title(self) -> str:
+        """Its name among others of its kind."""
+        return called(self.name, self.index)
+
+    @property
     def pid(self) -> int | None:
         """The pid of its process, running or not; None before the first start."""
         return self._launcher.child.pid
@@ -54,8 +64,8 @@ class Part:
         """Returns when the part is ready; from then on it is watched. Raises `StackError`."""
         began = time.monotonic()
         await self._launcher.start()
-        self._watcher = asyncio.create_task(self._watch(), name=f"watch {self.name}")
-        self._reporter.ready(self.name, self.where, time.monotonic() - began)
+        self._watcher = asyncio.create_task(self._watch(), name=f"watch {self.title}")
+        self._reporter.ready(self.title, self.where, time.monotonic() - began)
 
     async def stop(self) -> None:
         """Ends the process politely; it stays ended."""
@@ -92,7 +102,7 @@ class Part:
             if time.monotonic() - began > STEADY_AFTER:
                 pause = FIRST_PAUSE
             reason = f"signal {-status}" if status < 0 else f"status {status}"
-            self._reporter.trouble(f"{self.name} ended by itself ({reason}); starting it again in {pause:.1f} s.")
+            self._reporter.trouble(f"{self.title} ended by itself ({reason}); starting it again in {pause:.1f} s.")
             pause = await self._start_again(pause)
 
     async def _start_again(self, pause: float) -> float:
@@ -106,5 +116,5 @@ class Part:
             except StackError as error:
                 self._reporter.trouble(f"{error}\nTrying again in {pause:.1f} s.")
             else:
-                self._reporter.ready(self.name, self.where, time.monotonic() - began)
+                self._reporter.ready(self.title, self.where, time.monotonic() - began)
                 return pause

@@ -5,6 +5,7 @@ import socket
 from collections.abc import Container, Mapping
 
 from cli.stack.errors import PortTaken
+from cli.stack.parts import called
 
 DEFAULT_PORTS = {"api": 8000, "temporal": 7233, "ui": 8233, "postgres": 5433, "sandbox": 12111}
 
@@ -12,8 +13,14 @@ DEFAULT_PORTS = {"api": 8000, "temporal": 7233, "ui": 8233, "postgres": 5433, "s
 _OURS = range(20_000, 32_000)
 
 
-def choose_ports(asked: Mapping[str, int], remembered: Mapping[str, int]) -> dict[str, int]:
-    """A port for each name in `DEFAULT_PORTS`. Raises `PortTaken` only for a port that was asked for."""
+_HIGHEST = 65_535
+
+
+def choose_ports(asked: Mapping[str, int], remembered: Mapping[str, int], *, apis: int = 1) -> dict[str, int]:
+    """A port for each name in `DEFAULT_PORTS`, and for each further API. Raises `PortTaken` only for one asked for.
+
+    The default of a further API (`api-2`, `api-3`) is the port after the API before it.
+    """
     chosen: dict[str, int] = {}
     # What was asked for goes first, so that no default takes it.
     for name in sorted(DEFAULT_PORTS, key=lambda name: name not in asked):
@@ -23,6 +30,11 @@ def choose_ports(asked: Mapping[str, int], remembered: Mapping[str, int]) -> dic
             chosen[name] = asked[name]
             continue
         wishes = [port for port in (remembered.get(name), DEFAULT_PORTS[name]) if port is not None]
+        free = (port for port in wishes if port not in chosen.values() and is_free(port))
+        chosen[name] = next(free, None) or free_port(besides=chosen.values())
+    for index in range(1, apis):
+        name, next_one = called("api", index), chosen[called("api", index - 1)] + 1
+        wishes = [port for port in (remembered.get(name), next_one) if port is not None and port <= _HIGHEST]
         free = (port for port in wishes if port not in chosen.values() and is_free(port))
         chosen[name] = next(free, None) or free_port(besides=chosen.values())
     return chosen

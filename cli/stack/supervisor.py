@@ -2,9 +2,9 @@
 
     Postgres, Temporal, Stripe sandbox                 at once; when all are ready:
     migrations, search attributes, webhook endpoints   at once; when all are done:
-    worker, API                                        at once
+    workers, APIs                                      at once
 
-They end one after the other in the reverse order: first the API, whose last requests still want a worker. A part that
+They end one after the other in the reverse order: first the APIs, whose last requests still want a worker. A part that
 ends by itself is started again; only `stop` ends it for good.
 """
 
@@ -20,7 +20,7 @@ from temporalio.client import Client
 from cli.settings import settings_from
 from cli.stack.data import DataDirectory, State
 from cli.stack.options import StackOptions
-from cli.stack.parts import Part
+from cli.stack.parts import Part, called
 from cli.stack.ports import choose_ports
 from cli.stack.postgres import FAST_THEN_IMMEDIATE, SERVICE, Postgres
 from cli.stack.processes import Child
@@ -68,7 +68,7 @@ class Stack:
             self._state = self._data.load()
             # What the stack itself sets cannot be wrong; the rest is looked at before anything starts.
             settings_from({"DATABASE_URL": "", "STRIPE_SECRET_KEY": self._state.stripe_key, **self._surroundings})
-            self._state.ports = choose_ports(self.options.ports, self._state.ports)
+            self._state.ports = choose_ports(self.options.ports, self._state.ports, apis=self.options.apis)
             self._data.save(self._state)
             # What prepares them imports nearly everything of ours: half a second that passes while they start.
             preparation = asyncio.to_thread(importlib.import_module, "cli.stack.preparation")
@@ -106,7 +106,12 @@ class Stack:
 
     @property
     def api_url(self) -> str:
-        return self._local("api")
+        """The first API's."""
+        return self.api_urls[0]
+
+    @property
+    def api_urls(self) -> list[str]:
+        return [self._local(called("api", index)) for index in range(self.options.apis)]
 
     @property
     def database_url(self) -> str:
@@ -153,7 +158,7 @@ class Stack:
 
     @property
     def environment(self) -> dict[str, str]:
-        """All variables that the API and the worker are started with."""
+        """All variables that the worker and the first API are started with; others have another port."""
         return {**self._surroundings, **self._ours()}
 
     @property
@@ -188,8 +193,9 @@ class Stack:
                 ("platform", "STRIPE_WEBHOOK_SECRETS"),
                 ("connect", "STRIPE_CONNECT_WEBHOOK_SECRETS"),
             ):
-                if kind in self._state.endpoints:
-                    variables[name] = self._state.endpoints[kind].secret
+                endpoints = [self._state.endpoints.get(called(kind, index)) for index in range(self.options.apis)]
+                if known := [endpoint.secret for endpoint in endpoints if endpoint]:
+                    variables[name] = ",".join(known)
         if self._surroundings.get("PAYSAGA_MODE", Mode.DEVELOPMENT) == Mode.DEVELOPMENT:
             variables["PAYSAGA_JWT_SECRET"] = self._surroundings.get("PAYSAGA_JWT_SECRET") or self._state.jwt_secret
         return variables
@@ -198,9 +204,12 @@ class Stack:
 
     async def _end_orphans(self) -> None:
         """Ends what a killed run on this directory left, before its ports are looked at: users of a service first."""
-        for name in ("worker", "api", "sandbox", "temporal", "postgres"):
-            if await self._child(name).end_orphan():
-                self.reporter.note(f"Ended the {name} that an earlier run had left.")
+        left = sorted(file.stem for file in self._data.pid_files.glob("*.pid"))
+        for kind in ("worker", "api", "sandbox", "temporal", "postgres"):
+            # That run may have had more workers and APIs than this one.
+            for name in (name for name in left if name.partition("-")[0] == kind):
+                if await self._child(name).end_orphan():
+                    self.reporter.note(f"Ended the {name} that an earlier run had left.")
 
     def _child(self, name: str) -> Child:
         log, pid_file = self._data.logs / f"{name}.log", self._data.pid_files / f"{name}.pid"
@@ -264,18 +273,22 @@ class Stack:
 
     async def _register_webhooks(self, sandbox_url: str) -> None:
         known = self._state.endpoints
-        self._state.endpoints = await register(sandbox_url, self.stripe_secret_key, self.api_url, known)
+        self._state.endpoints = await register(sandbox_url, self.stripe_secret_key, self.api_urls, known)
         self._data.save(self._state)
 
     def _inner(self) -> list[Part]:
         settings = self.settings
-        api = self._program("api", ["api"], self.environment, answers_http(self.api_url + "/readyz"))
         polls = polls_temporal(self._temporal_client, settings.task_queue)
-        worker = self._program("worker", ["worker"], self.environment, polls)
-        return [
-            Part("worker", worker, self.reporter, where=f"task queue {settings.task_queue}"),
-            Part("api", api, self.reporter, where=self.api_url),
-        ]
+        parts = []
+        for index in range(self.options.workers):
+            worker = self._program(called("worker", index), ["worker"], self.environment, polls)
+            where = f"task queue {settings.task_queue}"
+            parts.append(Part("worker", worker, self.reporter, where=where, index=index))
+        for index, url in enumerate(self.api_urls):
+            environment = {**self.environment, "PAYSAGA_API_PORT": str(urlsplit(url).port)}
+            api = self._program(called("api", index), ["api"], environment, answers_http(url + "/readyz"))
+            parts.append(Part("api", api, self.reporter, where=url, index=index))
+        return parts
 
     def _program(self, name: str, arguments: Sequence[str], environment: Mapping[str, str], ready: Ready) -> Program:
         return Program(self._child(name), arguments, environment=environment, cwd=self._data.path, ready=ready)

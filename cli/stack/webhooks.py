@@ -1,29 +1,48 @@
-"""The stack's two webhook endpoints at the Stripe sandbox, registered as one would register them at Stripe."""
+"""The stack's webhook endpoints at the Stripe sandbox, registered as one would register them at Stripe.
 
+Each API has two of its own, so every event comes to every API: what one misses the other hears, and what both hear is
+stored once. Before Stripe itself there would be one URL, with a balancer behind it.
+"""
+
+from collections.abc import Sequence
 from typing import Any
 
 import httpx
 
 from cli.stack.data import Endpoint
 from cli.stack.errors import StackError
+from cli.stack.parts import called
 
 _PATHS = {"platform": "/v1/webhooks/stripe", "connect": "/v1/webhooks/stripe/connect"}
 
 
-async def register(sandbox_url: str, stripe_key: str, api_url: str, known: dict[str, Endpoint]) -> dict[str, Endpoint]:
-    """Sees to it that both endpoints exist and point at `api_url`; returns them with their secrets.
+async def register(
+    sandbox_url: str, stripe_key: str, api_urls: Sequence[str], known: dict[str, Endpoint]
+) -> dict[str, Endpoint]:
+    """Sees to it that every API's endpoints exist and point at it; returns them with their secrets.
 
-    `known` are those of the last run. Raises `StackError` when the sandbox refuses.
+    They are called `platform` and `connect`, and those of further APIs `platform-2`, `connect-2`, …; `known` are those
+    of the last run. Raises `StackError` when the sandbox refuses.
     """
     endpoints: dict[str, Endpoint] = {}
+    wanted = {
+        called(kind, index): (kind, api_url + path)
+        for index, api_url in enumerate(api_urls)
+        for kind, path in _PATHS.items()
+    }
     async with httpx.AsyncClient(
         base_url=sandbox_url, headers={"Authorization": f"Bearer {stripe_key}"}, timeout=10, trust_env=False
     ) as http:
         listed = await _ask(http, "GET", "/v1/webhook_endpoints", {"limit": "100"})
         there = {str(endpoint["id"]): endpoint for endpoint in listed["data"]}
-        for kind, path in _PATHS.items():
-            url = api_url + path
-            endpoint = known.get(kind)
+        # A run killed between registering and remembering leaves one whose secret nobody knows; one that had more APIs
+        # leaves theirs.
+        ours = {endpoint.id for name, endpoint in known.items() if name in wanted}
+        for id, endpoint_there in there.items():
+            if id not in ours and str(endpoint_there["url"]).endswith(tuple(_PATHS.values())):
+                await _ask(http, "DELETE", f"/v1/webhook_endpoints/{id}", {})
+        for name, (kind, url) in wanted.items():
+            endpoint = known.get(name)
             if endpoint is None or endpoint.id not in there:
                 form = {"url": url, "enabled_events[0]": "*"} | ({"connect": "true"} if kind == "connect" else {})
                 made = await _ask(http, "POST", "/v1/webhook_endpoints", form)
@@ -31,12 +50,7 @@ async def register(sandbox_url: str, stripe_key: str, api_url: str, known: dict[
             elif there[endpoint.id]["url"] != url:
                 await _ask(http, "POST", f"/v1/webhook_endpoints/{endpoint.id}", {"url": url})
                 endpoint = endpoint.model_copy(update={"url": url})
-            endpoints[kind] = endpoint
-        # A run killed between registering and remembering leaves one whose secret nobody knows.
-        ours = {endpoint.id for endpoint in endpoints.values()}
-        for id, endpoint_there in there.items():
-            if id not in ours and str(endpoint_there["url"]).endswith(tuple(_PATHS.values())):
-                await _ask(http, "DELETE", f"/v1/webhook_endpoints/{id}", {})
+            endpoints[name] = endpoint
     return endpoints
 
 

@@ -1,15 +1,11 @@
 """`paysaga up` from outside: it starts, is killed and starts again, ends cleanly, and refuses in one sentence."""
 
 import asyncio
-import json
 import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import asyncpg
@@ -19,67 +15,7 @@ import pytest
 from cli.stack.data import DataDirectory
 from cli.stack.ports import free_port
 from cli.stack.postgres import Postgres
-from cli.stack.processes import started_at
-
-
-class Up:
-    """One `paysaga up` on a data directory, and what it has printed."""
-
-    def __init__(self, data: Path, *arguments: str, **environment: str) -> None:
-        self._printed = data.with_suffix(f".{time.monotonic_ns()}.txt")
-        with self._printed.open("wb") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "cli.main", "up", "--data", str(data), *arguments],
-                env={**os.environ, **environment},
-                cwd=data.parent,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-
-    @property
-    def printed(self) -> str:
-        return self._printed.read_text()
-
-    def wait_for(self, text: str, seconds: float = 60) -> None:
-        wait(lambda: text in self.printed or self.process.poll() is not None, seconds)
-        assert text in self.printed, self.printed
-
-    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
-        self.process.send_signal(number)
-        return self.process.wait(30)
-
-
-def wait(true: Callable[[], bool], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.05)
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Iterator[Path]:
-    """A data directory; whatever a test leaves running on it is ended, wherever its files are they are deleted."""
-    path = tmp_path / "data"
-    yield path
-    for identity in identities(path).values():
-        if started_at(identity[0]) == identity[1]:
-            os.kill(identity[0], signal.SIGKILL)
-    if (path / "postgres").exists():
-        Postgres(path / "postgres", temporary=True).delete()
-
-
-def identities(data: Path) -> dict[str, tuple[int, str]]:
-    """Pid and start of every part, by name."""
-    found = {}
-    for file in (data / "run").glob("*.pid"):
-        identity = json.loads(file.read_text())
-        found[file.stem] = (identity["pid"], identity["started"])
-    return found
-
-
-def alive(parts: dict[str, tuple[int, str]]) -> set[str]:
-    return {name for name, (pid, started) in parts.items() if started_at(pid) == started}
+from tests.cli.upping import Up, alive, identities, wait
 
 
 def run_sql(url: str, sql: str) -> object:
