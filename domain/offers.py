@@ -184,7 +184,9 @@ def against_holding(standing: Standing, whole: Money, *, taker_active: bool) -> 
 
 def split(left: Money, to_contractor: int | None, to_customer: int | None) -> tuple[Money, Money]:
     """The two shares of what is left, in payable amounts. Raises `SplitMismatch` unless they are all of it."""
-    if to_contractor is None or to_customer is None or to_contractor + to_customer != left.amount:
+    if to_contractor is None or to_customer is None or min(to_contractor, to_customer) < 0:
+        raise SplitMismatch("Each share is a number of minor units, of which 0 is the least.")
+    if to_contractor + to_customer != left.amount:
         raise SplitMismatch(f"The shares must add up to {left.amount} minor units, which are {left}.")
     step = currency(left.currency).increment
     if to_contractor % step or to_customer % step:

@@ -160,7 +160,8 @@ async def test_page(books: Books) -> None:
         await app.execute("UPDATE operations SET status = 'held' WHERE id = ANY ($1)", [his, nobodys])
 
     async def found(**filters: Any) -> list[str]:
-        none: dict[str, Any] = dict.fromkeys(("customer_id", "contractor_id", "either_id", "status", "job", "before_id"))
+        names = ("customer_id", "contractor_id", "either_id", "status", "job", "before_id")
+        none: dict[str, Any] = dict.fromkeys(names)
         async with books.database.transaction() as connection:
             return await offers.page(connection, **none | {"limit": 10} | filters)
 

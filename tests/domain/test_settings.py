@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from domain.money import Money, currency
+from domain.offers import HOUR, OfferTerms
 from domain.settings import DEFAULT_DEPOSIT_BOUNDS, DEFAULT_WITHDRAWAL_BOUNDS, Bounds, Mode, Settings
 
 DATABASE_URL = "postgresql://paysaga:database-hush@localhost/paysaga"
@@ -111,6 +112,28 @@ def test_every_currency_of_a_wallet_can_be_withdrawn_by_default() -> None:
     assert set(settings().withdrawal_bounds) == set(settings().deposit_bounds)
 
 
+def test_what_can_be_paid_in_can_be_offered_by_default() -> None:
+    assert settings().offer_bounds == settings().deposit_bounds
+    assert settings().offer_terms == OfferTerms()
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [
+        {"platform_fee": {"default": 10_001}},
+        {"service_fee": {"default": -1}},
+        {"service_fee": {"default": 2_000, "by_currency": {"USD": 1}}},
+        {"accept_within": 0},
+        {"deliver_within": 91 * 24 * HOUR},
+        {"complete_within": "soon"},
+        {"grace": 1},
+    ],
+)
+def test_terms_that_cannot_be_meant_are_refused(terms: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="offer_terms"):
+        settings(offer_terms=terms)
+
+
 @pytest.mark.parametrize(
     "bounds",
     [{"smallest": 0}, {"smallest": -1}, {"smallest": 5, "largest": 4}, {"smallest": 1, "largest": 100_000_000}],
@@ -121,7 +144,7 @@ def test_bounds_that_leave_no_room_are_refused(bounds: dict[str, int]) -> None:
 
 
 @pytest.mark.parametrize("code", ["USD", "xxx"])
-@pytest.mark.parametrize("name", ["deposit_bounds", "withdrawal_bounds"])
+@pytest.mark.parametrize("name", ["deposit_bounds", "withdrawal_bounds", "offer_bounds"])
 def test_a_wallets_currency_is_one_that_stripe_settles(name: str, code: str) -> None:
     with pytest.raises(ValidationError, match="not a currency"):
         settings(**{name: {code: {"smallest": 1_000}}})
@@ -157,6 +180,11 @@ def test_the_environment_is_read_under_its_usual_names(monkeypatch: pytest.Monke
     monkeypatch.setenv("PAYSAGA_PACING__HTTP_TIMEOUT", "5")
     monkeypatch.setenv("PAYSAGA_DEPOSIT_BOUNDS", '{"usd": {"smallest": 500}}')
     monkeypatch.setenv("PAYSAGA_WITHDRAWAL_BOUNDS", '{"usd": {"smallest": 500, "largest": 600}}')
+    monkeypatch.setenv("PAYSAGA_OFFER_BOUNDS", '{"jpy": {"smallest": 7}}')
+    monkeypatch.setenv("PAYSAGA_OFFER_TERMS__PLATFORM_FEE", '{"default": 300, "by_currency": {"jpy": 0}}')
+    monkeypatch.setenv("PAYSAGA_OFFER_TERMS__SERVICE_FEE__DEFAULT", "1000")
+    monkeypatch.setenv("PAYSAGA_OFFER_TERMS__PLATFORM_FEE_RETURNED", "true")
+    monkeypatch.setenv("PAYSAGA_OFFER_TERMS__ACCEPT_WITHIN", "3600")
     monkeypatch.setenv("PAYSAGA_RETURN_HOSTS", '["app.example.com", "example.org"]')
 
     read = Settings()
@@ -167,6 +195,11 @@ def test_the_environment_is_read_under_its_usual_names(monkeypatch: pytest.Monke
     assert read.deposit_bounds == {"usd": Bounds(smallest=500)}
     assert read.withdrawal_bounds == {"usd": Bounds(smallest=500, largest=600)}
     assert read.return_hosts == ("app.example.com", "example.org")
+    assert read.offer_bounds == {"jpy": Bounds(smallest=7)}
+    terms = read.offer_terms
+    assert [terms.platform_fee.rate(code) for code in ("usd", "jpy")] == [300, 0]
+    assert (terms.service_fee.rate("usd"), terms.platform_fee_returned) == (1_000, True)
+    assert (terms.accept_within, terms.complete_within) == (HOUR, OfferTerms().complete_within)
 
 
 def test_nobody_is_sent_anywhere_unless_somebody_says_where() -> None:

@@ -8,6 +8,7 @@ from domain.statuses import (
     LIFECYCLES,
     ConnectedAccountStatus,
     DepositStatus,
+    OfferStatus,
     Status,
     WithdrawalStatus,
     before,
@@ -66,6 +67,13 @@ def test_what_was_transferred_is_never_said_to_have_failed() -> None:
 
     assert WithdrawalStatus.FAILED not in after
     assert WithdrawalStatus.RESERVED not in after
+
+
+def test_what_an_offer_has_held_never_fails_and_what_is_contested_only_an_operator_ends() -> None:
+    assert OfferStatus.FAILED not in reachable(OperationKind.OFFER, OfferStatus.HELD)
+    assert reachable(OperationKind.OFFER, OfferStatus.CONTESTED) == {OfferStatus.RESOLVED}
+    assert OfferStatus.DECLINED not in reachable(OperationKind.OFFER, OfferStatus.ACCEPTED)
+    assert OfferStatus.EXPIRED not in reachable(OperationKind.OFFER, OfferStatus.ACCEPTED)
 
 
 def test_before_is_the_moves_read_backwards() -> None:
