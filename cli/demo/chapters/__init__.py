@@ -4,9 +4,13 @@ from typing import Protocol
 
 from cli.demo.chapters import (
     awaiting_funds,
+    contested,
     declined_card,
+    escrow,
     lost_webhook,
+    milestones,
     sent_back,
+    silence,
     three_d_secure,
     to_the_bank,
 )
@@ -29,4 +33,8 @@ ALL: tuple[ChapterModule, ...] = (
     to_the_bank,
     sent_back,
     awaiting_funds,
+    escrow,
+    milestones,
+    silence,
+    contested,
 )
