@@ -170,6 +170,24 @@ def demo(
 
 
 @app.command()
+def bench(
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Only see that the bench runs: its figures mean nothing.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object on stdout, and the tables on stderr.")
+    ] = False,
+) -> None:
+    """Measure Paysaga on this machine: rates, latencies, CPU, memory, beside what its parts could do at best.
+
+    Exit 0: everything went well, whatever the figures. 1: there were errors, or the audit found something.
+    """
+    from cli.bench.command import Wishes, run_bench
+
+    raise typer.Exit(run_bench(Wishes(quick=quick, as_json=as_json)))
+
+
+@app.command()
 def token(
     user: Annotated[str, typer.Option(help="Who: the token's subject.")],
     role: Annotated[Literal["customer", "contractor", "admin", "service"], typer.Option(help="As what.")],

@@ -105,6 +105,9 @@ BUILDERS = {"select", "insert", "update", "delete", "text", "exists", "union"}
 
 QUERIES_ELSEWHERE = {
     "api/routes/health.py": "asks whether Postgres answers",
+    "cli/bench/backdoor.py": "counts statements and watches operations, as superuser",
+    "cli/bench/filling.py": "fills the ledger of a bench's own database, as superuser",
+    "cli/bench/postings.py": "updates single rows, to compare postings with",
     "cli/stack/postgres.py": "makes the embedded server's logins and its database, before there is a schema",
     "cli/stack/preparation.py": "lets the service's login act as the application's role, as the owner",
 }
