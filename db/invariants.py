@@ -31,6 +31,9 @@ class Invariant(StrEnum):
     MORE_RETURNED_THAN_CAPTURED = "more-returned-than-captured"
     """More left our Stripe balance for a deposit, Stripe's fee apart, than it brought in. Or a withdrawal gave back, or
     paid out, more than it had taken."""
+    OFFER_DIFFERS_FROM_LEDGER = "offer-differs-from-ledger"
+    """What an offer's row says of its money is not what its postings did; or more left it than it held; or it has no
+    row."""
     UNPROCESSED_EVENT = "unprocessed-event"
     """A Stripe event was received over five minutes ago, and no saga has recorded it."""
     TWO_LIVE_STRIPE_OBJECTS = "two-live-stripe-objects"
@@ -161,6 +164,69 @@ _MORE_RETURNED = """
     WHERE least(reserved, in_transit, transferred, at_account, in_flight) < 0 OR transferred > reserved
 """
 
+# What each account of an offer must have been moved by follows from its row and how it ended: `whole` was put in escrow
+# if anything was, `taken` of it is the platform's fee, and `spared` is that fee if it went back instead.
+_OFFER_DIFFERS = """
+    SELECT coalesce(operation_id, row_of) AS place, concat_ws('; ',
+               CASE WHEN row_of IS NULL THEN 'an offer without a row in offers' END,
+               CASE WHEN operation_id IS NULL THEN 'a row in offers without an offer' END,
+               CASE WHEN strange > 0 THEN format('%s entries on accounts that are not its own', strange) END,
+               CASE WHEN NOT agreed THEN 'its row and its operation name another amount, currency or user' END,
+               CASE WHEN out > amount THEN format('%s released and returned of %s', out, amount) END,
+               CASE WHEN escrow <> whole - taken - spared - out
+                    THEN format('%s in escrow, by its row %s', escrow, whole - taken - spared - out) END,
+               CASE WHEN given <> whole - spared - returned
+                    THEN format('%s taken from the customer, by its row %s', given, whole - spared - returned) END,
+               CASE WHEN earned <> released - service_fee
+                    THEN format('%s to the contractor, by its row %s', earned, released - service_fee) END,
+               CASE WHEN service_fees <> service_fee
+                    THEN format('%s charged as service fee, by its row %s', service_fees, service_fee) END,
+               CASE WHEN platform_fees <> taken
+                    THEN format('%s charged as platform fee, by its row %s', platform_fees, taken) END
+           ) AS what,
+           format('its postings, its row in offers and offer_actions; it is %s', coalesce(status, 'no offer'))
+               AS look_at
+    FROM (
+        SELECT o.id AS operation_id, f.operation_id AS row_of, o.status,
+               (f.amount, f.currency, f.customer_id) = (o.amount, o.currency, o.user_id) AS agreed,
+               f.amount, f.released, f.returned, f.service_fee, f.released + f.returned AS out,
+               CASE WHEN f.held_at IS NULL THEN 0 ELSE f.amount + f.platform_fee END AS whole,
+               CASE WHEN x.accepted AND NOT x.fee_back THEN f.platform_fee ELSE 0 END AS taken,
+               CASE WHEN f.held_at IS NOT NULL AND x.fee_back THEN f.platform_fee ELSE 0 END AS spared,
+               coalesce(e.escrow, 0) AS escrow, coalesce(e.given, 0) AS given, coalesce(e.earned, 0) AS earned,
+               coalesce(e.service_fees, 0) AS service_fees, coalesce(e.platform_fees, 0) AS platform_fees,
+               coalesce(e.strange, 0) AS strange
+        FROM (SELECT * FROM operations WHERE kind = 'offer') o FULL JOIN offers f ON f.operation_id = o.id
+        CROSS JOIN LATERAL (
+            SELECT f.accepted_at IS NOT NULL AS accepted,
+                   o.status IN ('declined', 'expired')
+                   OR (o.status = 'canceled' AND (f.accepted_at IS NULL OR f.platform_fee_returned)) AS fee_back
+        ) x
+        LEFT JOIN (
+            SELECT o.id, sum(e.amount) FILTER (WHERE its = 'escrow') AS escrow,
+                   -sum(e.amount) FILTER (WHERE its = 'given') AS given,
+                   sum(e.amount) FILTER (WHERE its = 'earned') AS earned,
+                   sum(e.amount) FILTER (WHERE its = 'service_fees') AS service_fees,
+                   sum(e.amount) FILTER (WHERE its = 'platform_fees') AS platform_fees,
+                   count(*) FILTER (WHERE its IS NULL) AS strange
+            FROM operations o JOIN offers f ON f.operation_id = o.id
+            JOIN ledger_transactions t ON t.operation_id = o.id
+            JOIN ledger_entries e ON e.ltx_id = t.id JOIN ledger_accounts a ON a.id = e.account_id
+            CROSS JOIN LATERAL (
+                SELECT CASE WHEN e.currency <> f.currency THEN NULL
+                            WHEN a.kind = 'wallet_escrow' AND a.owner = o.wallet_id THEN 'escrow'
+                            WHEN a.kind = 'wallet_available' AND a.owner = o.wallet_id THEN 'given'
+                            WHEN a.kind = 'wallet_available' AND a.owner = f.contractor_wallet THEN 'earned'
+                            WHEN a.kind IN ('service_fees', 'platform_fees') THEN a.kind END AS its
+            ) i
+            GROUP BY o.id
+        ) e ON e.id = o.id
+    ) offer
+    WHERE operation_id IS NULL OR row_of IS NULL OR strange > 0 OR NOT agreed OR out > amount
+       OR (escrow, given, earned, service_fees, platform_fees)
+          <> (whole - taken - spared - out, whole - spared - returned, released - service_fee, service_fee, taken)
+"""
+
 _UNPROCESSED = """
     SELECT id AS place,
            format('%s, received %s, not processed', type, to_char(received_at, 'YYYY-MM-DD HH24:MI:SS TZ')) AS what,
@@ -251,6 +317,7 @@ VIOLATIONS = (
     (Invariant.STEP_POSTED_TWICE, _POSTED_TWICE),
     (Invariant.MONEY_LEFT_BEHIND, _LEFT_BEHIND),
     (Invariant.MORE_RETURNED_THAN_CAPTURED, _MORE_RETURNED),
+    (Invariant.OFFER_DIFFERS_FROM_LEDGER, _OFFER_DIFFERS),
     (Invariant.UNPROCESSED_EVENT, _UNPROCESSED),
     (Invariant.TWO_LIVE_STRIPE_OBJECTS, _TWO_LIVE),
     (Invariant.LINKS_DIFFER_FROM_NET, _LINKS_DIFFER),

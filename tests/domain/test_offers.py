@@ -208,6 +208,10 @@ def offers(draw: st.DrawFn) -> tuple[Money, list[Money], FeeSchedule]:
     return Money(sum(parts) * step, code), [Money(part * step, code) for part in parts], schedule
 
 
+def test_what_is_left_is_neither_released_nor_returned() -> None:
+    assert Escrow(Money(10_000, "usd"), released=4_000, service_fee=800, returned=1_000).left == Money(5_000, "usd")
+
+
 @given(offers())
 def test_released_in_parts_an_offer_costs_what_it_costs_at_once(
     offer: tuple[Money, list[Money], FeeSchedule],
