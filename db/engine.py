@@ -1,11 +1,15 @@
 """Connections to Postgres: one pool a process, in the application's role."""
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import asyncpg
 import sqlalchemy as sa
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 APP_ROLE = "paysaga_app"
 """The role that the migrations grant rights to. It owns nothing and cannot edit history."""
@@ -24,16 +28,48 @@ def create_engine(database_url: str, *, pool_size: int = 10, role: str | None = 
             database_url, timeout=10, command_timeout=30, server_settings=settings | ({"role": role} if role else {})
         )
 
-    return create_async_engine(
+    engine = create_async_engine(
         "postgresql+asyncpg://",
         async_creator=connect,
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=10,
-        pool_pre_ping=True,
         # Errors travel into logs and workflow histories; what was written to a row must not.
         hide_parameters=True,
     )
+    _replace_dead_connections(engine)
+    return engine
+
+
+ASKED_AFTER = 30.0
+"""Seconds of idleness after which a connection is asked whether it lives before it is used."""
+
+
+def _replace_dead_connections(engine: AsyncEngine) -> None:
+    """No transaction begins on a connection that died while it was idle.
+
+    SQLAlchemy's own `pool_pre_ping` asks before every transaction: BEGIN, a query, ROLLBACK, as many round trips as
+    most of ours need altogether. But a server that ends says so, and asyncpg has heard it. Only what is lost in
+    silence, by a firewall that forgets, takes asking; and to be forgotten takes time.
+    """
+
+    def put_back(_: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
+        record.info["idle_since"] = time.monotonic()
+
+    def take(connection: DBAPIConnection, record: ConnectionPoolEntry, _: PoolProxiedConnection) -> None:
+        driver = record.driver_connection
+        assert isinstance(driver, asyncpg.Connection)
+        idle = time.monotonic() - record.info.get("idle_since", time.monotonic())
+        try:
+            alive = not driver.is_closed() and (idle < ASKED_AFTER or engine.dialect.do_ping(connection))
+        except (OSError, TimeoutError, engine.dialect.loaded_dbapi.Error):
+            alive = False
+        if not alive:
+            # The others are as old.
+            raise InvalidatePoolError
+
+    sa.event.listen(engine.sync_engine, "checkin", put_back)
+    sa.event.listen(engine.sync_engine, "checkout", take)
 
 
 class WrongDeployment(Exception):

@@ -3,10 +3,12 @@
 import asyncio
 from datetime import timedelta
 
+import asyncpg
 import pytest
 import sqlalchemy as sa
 from asyncpg.exceptions import CheckViolationError, UniqueViolationError
 
+from db import engine
 from db.engine import WrongDeployment, open_database
 from db.migrate import claim
 from tests.db.books import Books, at_once
@@ -133,3 +135,31 @@ async def test_a_connection_that_died_idle_is_replaced(books: Books) -> None:
 
         async with small.transaction() as connection:
             assert (await connection.execute(pid)).scalar_one() != first
+
+
+async def test_a_connection_that_was_lost_in_silence_is_replaced(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by a firewall that forgets a connection on which nothing is said: neither side has heard of its end."""
+    async with open_database(books.app_url, pool_size=1) as small:
+        pid = sa.text("SELECT pg_backend_pid()")
+        async with small.transaction() as connection:
+            first = (await connection.execute(pid)).scalar_one()
+        await books.sql("SELECT pg_terminate_backend($1, 5000)", first)
+        is_closed, unheard = asyncpg.Connection.is_closed, iter([False])
+        monkeypatch.setattr(asyncpg.Connection, "is_closed", lambda self: next(unheard, is_closed(self)))
+        monkeypatch.setattr(engine, "ASKED_AFTER", 0.0)
+
+        async with small.transaction() as connection:
+            assert (await connection.execute(pid)).scalar_one() != first
+
+
+async def test_a_connection_in_use_is_not_asked_whether_it_lives(books: Books) -> None:
+    async with open_database(books.app_url, pool_size=1) as small:
+        rolled_back = sa.text("SELECT xact_rollback FROM pg_stat_database WHERE datname = current_database()")
+        counts = []
+        for _ in range(2):
+            async with small.transaction() as connection:
+                await connection.execute(sa.text("SELECT pg_stat_force_next_flush()"))
+            async with small.transaction() as connection:
+                counts.append((await connection.execute(rolled_back)).scalar_one())
+
+    assert counts[0] == counts[1]
