@@ -34,5 +34,9 @@ def services(request: Request) -> Services:
     return found
 
 
-Held = Annotated[Services, Depends(services)]
+async def _services(request: Request) -> Services:
+    return services(request)  # FastAPI takes what is not a coroutine to another thread, for each request.
+
+
+Held = Annotated[Services, Depends(_services)]
 """The services, as a route's parameter."""
