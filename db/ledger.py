@@ -238,7 +238,7 @@ _FIGURES = sa.text("""
                sum(e.amount) FILTER (WHERE m.kind = 'wallet_escrow') AS escrow,
                sum(e.amount) FILTER (WHERE m.kind = 'wallet_in_transit') AS in_transit
         FROM ledger_entries e JOIN mine m ON m.id = e.account_id GROUP BY e.ltx_id
-    ), sided AS (
+    ), sided AS MATERIALIZED (
         SELECT moved.*, (
             SELECT array_agg(a.kind) FROM ledger_entries e JOIN ledger_accounts a ON a.id = e.account_id
             WHERE e.ltx_id = moved.ltx_id AND e.account_id NOT IN (SELECT id FROM mine)
