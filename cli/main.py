@@ -96,13 +96,23 @@ def api() -> None:
 
 
 @app.command()
-def worker() -> None:
+def worker(
+    check: Annotated[
+        bool, typer.Option("--check", help="Only see whether a worker of this host polls. Exit 0: it does. 1: not.")
+    ] = False,
+) -> None:
     """Run the sagas: a Temporal worker. `paysaga migrate` makes the schedules that it also works on."""
-    from cli.serving import serve_until_told
     from cli.settings import settings_from
-    from worker.main import serve
 
     settings = settings_from(os.environ)
+    if check:
+        from cli.polling import require_worker
+
+        asyncio.run(require_worker(settings))
+        return
+    from cli.serving import serve_until_told
+    from worker.main import serve
+
     serve_until_told(serve(settings), settings)
 
 
