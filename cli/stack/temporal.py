@@ -28,7 +28,7 @@ READY_WITHIN = 30.0
 _PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL")
 """More than twice the workflows a second of the defaults, and still nothing lost when the process is killed."""
 
-_QUICK_QUEUES = tuple(
+QUICK_QUEUES = tuple(
     f"history.{queue}ProcessorMaxPollRPS=2000" for queue in ("transfer", "timer", "visibility", "outbound")
 )
 """By default the server reads each queue at most 20 times a second: every step of an idle system would wait 50 ms."""
@@ -52,7 +52,7 @@ class TemporalServer:
         self.folder = folder.absolute()
         self.port = port
         self.ui_port = ui_port
-        self._dynamic_config = (*_QUICK_QUEUES, *dynamic_config)
+        self._dynamic_config = (*QUICK_QUEUES, *dynamic_config)
         self.child = child or Child("temporal", log=self.folder / "temporal.log", pid_file=self.folder / "temporal.pid")
 
     async def __aenter__(self) -> Self:
