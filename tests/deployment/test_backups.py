@@ -1,4 +1,7 @@
-"""What docs/deployment.md says of backups: a physical one goes on where it was taken, a logical one hides the past."""
+"""What docs/deployment.md says of backups and restoring.
+
+A physical backup goes on where it was taken, a logical one hides the past; and what Temporal has forgotten is resumed.
+"""
 
 import asyncio
 import json
@@ -15,6 +18,8 @@ import asyncpg
 import httpx
 import pytest
 from pydantic import SecretStr
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 
 from cli.audit import look
 from cli.stack.accounts import Account
@@ -25,7 +30,9 @@ from cli.stack.postgres import Postgres
 from cli.stack.postgres_binaries import find
 from cli.stack.supervisor import Stack
 from cli.tokens import development_token
-from tests.world import until
+from db.invariants import Invariant
+from tests.auditing import assert_clean, audited
+from tests.world import World, until
 
 HIDDEN = "SELECT count(*) FROM ledger_transactions WHERE xid >= pg_snapshot_xmin(pg_current_snapshot())"
 """What readers that page or stream do not see yet, as if it were not certain to be committed."""
@@ -131,3 +138,32 @@ async def test_a_physical_backup_goes_on_and_a_logical_one_hides_the_past(tmp_pa
             await run("psql", *quiet, "--dbname", logical.superuser_url, "--file", str(dump))
             assert await value(logical.superuser_url, "SELECT count(*) FROM ledger_transactions") == 2
             assert await value(logical.superuser_url, HIDDEN) == 2
+
+
+@pytest.mark.long
+async def test_a_saga_that_temporal_has_forgotten_is_resumed(world: World) -> None:
+    # Given a deposit whose saga is not in the Temporal that was restored, and which was paid meanwhile
+    deposit = await world.accepted_deposit(5_000)
+    await world.temporal.workflow_service.delete_workflow_execution(
+        DeleteWorkflowExecutionRequest(
+            namespace=world.temporal.namespace, workflow_execution=WorkflowExecution(workflow_id=deposit["id"])
+        )
+    )
+    # By then it is no longer new
+    await world.sql("UPDATE deployment SET clock_offset = interval '10 minutes'")
+    await world.sandbox.pay(deposit["payment_intent"], "pm_card_visa")
+
+    # Then the audit names it
+    async def named() -> bool:
+        found = [(each.invariant, each.where) for each in (await audited(world)).violations]
+        return (Invariant.OPERATION_WITHOUT_WORKFLOW, deposit["id"]) in found
+
+    await until(named)
+
+    # And resumed, it finds what it had made at Stripe, and ends as if nothing had been
+    assert (await world.admin(f"operations/{deposit['id']}/resume")).status_code == 200
+    assert (await world.closed(deposit["id"]))["status"] == "succeeded"
+    assert len(await world.sandbox.listed("payment_intents")) == 1
+    assert await world.available() == 5_000
+    await world.settled_events()
+    await assert_clean(world)
