@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Query, Response
-from pydantic import BaseModel, ConfigDict, Field, StrictInt
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StringConstraints
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api import forms, operating, pages, problems
@@ -32,6 +32,9 @@ BY_STATE = (errors.WalletDeactivated, errors.WalletFrozen, errors.ReceivableOpen
 """What the state of things may have against an offer, gravest first."""
 
 router = APIRouter(prefix="/offers", tags=["offers"], route_class=ClientRoute)
+
+Job = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+"""A field or query parameter that names a job."""
 
 Wait = Annotated[int | None, Field(description="Seconds, from an hour to 90 days; in development from 1.")]
 
@@ -61,12 +64,8 @@ class NewOffer(BaseModel):
         " contractor's. In KWD a multiple of 10."
     )
     currency: forms.Currency
-    job: str | None = Field(
-        default=None,
-        min_length=1,
-        max_length=200,
-        pattern=r"^[^\x00-\x1f\x7f]*$",
-        description="The marketplace's reference of the job, which offers can be listed by.",
+    job: Job | None = Field(
+        default=None, description="The marketplace's reference of the job, which offers can be listed by."
     )
     milestones: list[StrictInt] = Field(
         default=[],
@@ -74,7 +73,7 @@ class NewOffer(BaseModel):
         description="Parts of the amount that can be released by themselves, in minor units; together at most all of"
         " it. What they leave is released when the offer completes.",
     )
-    auto_payout: bool = Field(
+    auto_payout: StrictBool = Field(
         default=False, description="Whether what is released goes on to the contractor's bank by itself."
     )
     accept_within: Wait = Field(default=None, strict=True, description="How long it waits for the contractor.")
@@ -186,7 +185,7 @@ async def list_offers(
         Query(alias="as", description="Only those in which the user is this party."),
     ] = None,
     status: Annotated[OfferStatus | None, Query(description="Only those in this status.")] = None,
-    job: Annotated[str | None, Query(max_length=200, description="Only those of this job.")] = None,
+    job: Annotated[Job | None, Query(description="Only those of this job.")] = None,
 ) -> pages.Page[Offer]:
     """Offers, newest first: those one is a party of, or for admins and services everybody's."""
     user, before = caller.whose(user_id), pages.decode(cursor, str)
@@ -221,10 +220,7 @@ async def list_offers(
 async def read_offer(offer_id: str, caller: AnyCaller, held: Held) -> Offer:
     """One offer, for its customer and its contractor, with all that was done to it."""
     async with held.database.transaction() as connection:
-        operation = await operations.get(connection, offer_id)
-    if operation is None or not (caller.sees_all or _party(operation, caller.id) is not None):
-        raise errors.NotFound("There is no such offer.")
-    return offer_of(_an_offer(operation))
+        return offer_of(await _visible(connection, caller, offer_id, caller.id))
 
 
 # ── Verbs ──
@@ -314,32 +310,33 @@ async def _act(
     milestone: int | None = None,
 ) -> Response:
     async def find(connection: AsyncConnection) -> Wished:
-        operation = await operations.get(connection, offer_id)
         actor = caller.acts_for(user_id)
-        party = _party(operation, actor) if operation is not None else None
-        if operation is None or (party is None and not caller.sees_all):
-            raise errors.NotFound("There is no such offer.")
+        operation = await _visible(connection, caller, offer_id, actor)
+        party = _party(operation, actor)
         if party is None:
             raise errors.NotTheParty(f"{actor} is neither the offer's customer nor its contractor.")
         refusal(verb, party, OfferStatus(operation["status"]))
-        return Wished(_an_offer(operation), OfferWish(party=party, milestone=milestone), reason)
+        return Wished(operation, OfferWish(party=party, milestone=milestone), reason)
 
     return await operating.ask(held, caller, asked, verb, find, show=offer_of)
 
 
+async def _visible(connection: AsyncConnection, caller: Caller, offer_id: str, user_id: str) -> sa.RowMapping:
+    """The offer's operation. Raises `NotFound` for whoever is no party of it, unless they see everything."""
+    operation = await operations.get(connection, offer_id)
+    if (
+        operation is not None
+        and operation["kind"] == KIND
+        and (caller.sees_all or _party(operation, user_id) is not None)
+    ):
+        return operation
+    raise errors.NotFound("There is no such offer.")
+
+
 def _party(operation: sa.RowMapping, user_id: str) -> Party | None:
-    if operation["offer"] is None:
-        return None
     if user_id == operation["offer"]["customer_id"]:
         return Party.CUSTOMER
     return Party.CONTRACTOR if user_id == operation["offer"]["contractor_id"] else None
-
-
-def _an_offer(operation: sa.RowMapping) -> sa.RowMapping:
-    """Raises `NotFound` for an operation of another kind."""
-    if operation["kind"] != KIND:
-        raise errors.NotFound("There is no such offer.")
-    return operation
 
 
 def _check_milestones(milestones: list[int], money: Money) -> None:

@@ -26,7 +26,7 @@ async def quiet(world: World) -> None:
     """Wait until no saga of an earlier test is at work: all have ended, or only wait and watch."""
     busy = """
         SELECT FROM operations WHERE closed_at IS NULL AND kind <> 'connected_account'
-        AND status NOT IN ('awaiting_payment', 'awaiting_funds', 'paid')
+        AND status NOT IN ('awaiting_payment', 'awaiting_funds', 'paid', 'held', 'accepted', 'delivered', 'contested')
     """
 
     async def none_is_busy() -> bool:

@@ -136,6 +136,8 @@ ONLY: dict[str, tuple[list[str], dict[str, Any]]] = {
         ["service"],
         {"from_user_id": "alice", "to_user_id": "bob", "amount": 8_000, "currency": "usd"},
     ),
+    "/v1/offers": (["customer", "service"], {"contractor_id": "carl", "amount": 8_000, "currency": "usd"}),
+    "/v1/admin/offers/off_x/resolve": (["admin"], {"to_contractor": 1, "to_customer": 1, "reason": "x"}),
     **{
         f"/v1/admin/wallets/wal_x/{verb}": (["admin"], {"reason": "x"})
         for verb in ("freeze", "unfreeze", "activate", "deactivate")

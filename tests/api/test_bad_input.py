@@ -294,7 +294,7 @@ async def test_unknown_method(world: World, method: str, path: str, allowed: set
     assert {name.strip() for name in answer.headers["allow"].split(",")} <= allowed
 
 
-@pytest.mark.parametrize("thing", ["deposits", "operations", "wallets"])
+@pytest.mark.parametrize("thing", ["deposits", "operations", "wallets", "offers"])
 @pytest.mark.parametrize("name", ["dep_x", "%00", "a%00b", "%ff%fe", "%ed%a0%80", "x" * 5_000, "dep_' OR 1=1 --"])
 async def test_unknown_id(world: World, thing: str, name: str) -> None:
     problem(await world.call("GET", f"/v1/{thing}/{name}"), 404, "not-found")

@@ -46,6 +46,11 @@ async def test_every_route_is_described(contract: Contract) -> None:
         "POST /v1/admin/wallets/{wallet_id}/freeze", "POST /v1/admin/wallets/{wallet_id}/unfreeze",
         "POST /v1/admin/wallets/{wallet_id}/activate", "POST /v1/admin/wallets/{wallet_id}/deactivate",
         "POST /v1/admin/operations/{operation_id}/retry", "POST /v1/admin/operations/{operation_id}/resume",
+        "POST /v1/offers", "GET /v1/offers", "GET /v1/offers/{offer_id}", "POST /v1/offers/{offer_id}/accept",
+        "POST /v1/offers/{offer_id}/decline", "POST /v1/offers/{offer_id}/cancel",
+        "POST /v1/offers/{offer_id}/agree-cancel", "POST /v1/offers/{offer_id}/deliver",
+        "POST /v1/offers/{offer_id}/complete", "POST /v1/offers/{offer_id}/release",
+        "POST /v1/offers/{offer_id}/contest", "POST /v1/admin/offers/{offer_id}/resolve",
         "GET /healthz", "GET /readyz",
     }  # fmt: skip
     for name, route in routes.items():
@@ -116,9 +121,12 @@ async def test_security_and_idempotency_are_shown(contract: Contract) -> None:
 
 async def test_amounts_say_their_unit(contract: Contract) -> None:
     amounts = {"amount", "available", "escrow", "in_transit", "earned", "spent", "withdrawn", "withdrawable"}
+    amounts |= {"platform_fee", "released", "service_fee", "returned", "left", "to_contractor", "to_customer"}
     for name, schema in contract.document["components"]["schemas"].items():
         for field in amounts & set(schema.get("properties", {})):
-            assert "minor units" in schema["properties"][field]["description"].lower(), (name, field)
+            said = schema["properties"][field]
+            # Whether a milestone is released is no amount.
+            assert said.get("type") == "boolean" or "minor units" in said["description"].lower(), (name, field)
 
 
 async def test_document_is_a_schema_that_validators_take(contract: Contract) -> None:
