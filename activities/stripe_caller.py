@@ -90,7 +90,8 @@ class StripeCaller:
         """Whether a call in doubt was carried out after all: adopted if so; absent if twice not found.
 
         Missed for the first time, it comes back open and is sent again with the same key: had Stripe merely failed to
-        answer, the key says so, and had it not begun, it begins now.
+        answer, the key says so, and had it not begun, it begins now. An old one is not sent, since Stripe may have
+        forgotten its key: it is looked for once more later.
         """
         try:
             found = await write.find(self._client, call)
@@ -100,7 +101,12 @@ class StripeCaller:
             log.info("adopted", key=call.key, stripe_id=found["id"])
             return await self._done(call, write, found)
         async with self._database.transaction() as connection:
-            return await stripe_calls.note_absent(connection, call, apart=self._absent_apart)
+            missed = await stripe_calls.note_absent(connection, call, apart=self._absent_apart)
+        if missed.outcome is None and missed.old:
+            raise outcomes.in_doubt(
+                f"{call.key} was not found, and is too old to be sent again: it is looked for later"
+            )
+        return missed
 
     async def _done(self, call: Call, write: Write, answer: Json) -> Call:
         async with self._database.transaction() as connection:

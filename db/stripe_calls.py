@@ -5,6 +5,8 @@
       │                └──twice absent──▶ absent ──begin──▶ open (next generation)
       └──close──▶ closed: absent for good
 
+An open generation that is doubted, or old, is looked for before anything is sent; an old one is never sent again.
+
 The intent is committed before the call and the outcome after it, so whatever dies between them, the next attempt finds
 here what was sent, sends the same again, and never something else. This table, not a workflow's memory, decides the
 generation: a recorded outcome is returned without calling, a closed generation refuses.
@@ -24,6 +26,12 @@ from db import operations, users
 from db.tables import stripe_calls, stripe_objects
 from domain.errors import WalletFrozen
 from domain.operations import Failure, idempotency_key
+
+KEY_LIFE = timedelta(hours=23)
+"""How long after its first sending an idempotency key is counted on: Stripe may forget it after 24 hours
+(https://docs.stripe.com/api/idempotent_requests). An hour is left for clocks that differ, and for what is on its way."""
+
+_OLD = (stripe_calls.c.first_sent_at < sa.func.app_now() - KEY_LIFE).label("old")
 
 _SENT_NOW = {"attempts": stripe_calls.c.attempts + 1, "last_sent_at": sa.func.app_now()}
 """Committed before each sending."""
@@ -79,6 +87,9 @@ class Call:
     stripe_id: str | None
     result: dict[str, Any] | None
     closed_at: datetime | None
+    old: bool
+    """Whether it was first sent so long ago that Stripe may have forgotten its key: sent again, it could be done
+    again."""
 
     @property
     def refusal(self) -> Failure | None:
@@ -128,6 +139,9 @@ async def begin(connection: AsyncConnection, intent: Intent) -> Call:
         newest = await latest(connection, intent.subject, intent.step)
         assert newest is not None
     if newest.outcome is None and newest.doubted_at is None:
+        if newest.old:
+            await doubt(connection, newest)
+            return await _reload(connection, newest)
         await connection.execute(sa.update(stripe_calls).where(*_is(newest)).values(**_SENT_NOW))
     return newest
 
@@ -194,7 +208,7 @@ async def settle(
 
 
 async def doubt(connection: AsyncConnection, call: Call) -> None:
-    """Stripe answered, but not whether it was done (a 5xx): from now on look before sending again."""
+    """Stripe answered, but not whether it was done (a 5xx), or its key is old: from now on look before sending."""
     await connection.execute(
         sa.update(stripe_calls)
         .where(*_is(call), stripe_calls.c.outcome.is_(None))
@@ -206,11 +220,13 @@ async def note_absent(connection: AsyncConnection, call: Call, *, apart: float) 
     """A look-up found nothing: the generation closes as absent, or comes back open, to be sent again now.
 
     It closes if an earlier look-up found nothing either and the last sending was at least `apart` seconds ago: what was
-    sent more lately may still come to light.
+    sent more lately may still come to light. An old one is not sent again: so the two look-ups must be as far apart.
     """
+    since = sa.func.app_now() - timedelta(seconds=apart)
     quiet = sa.and_(
         stripe_calls.c.absent_at.is_not(None),
-        stripe_calls.c.last_sent_at <= sa.func.app_now() - timedelta(seconds=apart),
+        stripe_calls.c.last_sent_at <= since,
+        sa.or_(sa.not_(_OLD), stripe_calls.c.absent_at <= since),
     )
     closed = await connection.execute(
         sa.update(stripe_calls)
@@ -221,7 +237,10 @@ async def note_absent(connection: AsyncConnection, call: Call, *, apart: float) 
         await connection.execute(
             sa.update(stripe_calls)
             .where(*_is(call), stripe_calls.c.outcome.is_(None))
-            .values(absent_at=sa.func.coalesce(stripe_calls.c.absent_at, sa.func.app_now()), **_SENT_NOW)
+            .values(
+                absent_at=sa.func.coalesce(stripe_calls.c.absent_at, sa.func.app_now()),
+                **{name: sa.case((_OLD, stripe_calls.c[name]), else_=value) for name, value in _SENT_NOW.items()},
+            )
         )
     return await _reload(connection, call)
 
@@ -268,7 +287,7 @@ def _is(call: Call) -> tuple[sa.ColumnElement[bool], ...]:
 async def latest(connection: AsyncConnection, subject: str, step: str) -> Call | None:
     """The newest generation of a step."""
     query = (
-        sa.select(stripe_calls)
+        sa.select(stripe_calls, _OLD)
         .where(stripe_calls.c.subject == subject, stripe_calls.c.step == step)
         .order_by(stripe_calls.c.generation.desc())
         .limit(1)
@@ -278,7 +297,7 @@ async def latest(connection: AsyncConnection, subject: str, step: str) -> Call |
 
 
 async def _reload(connection: AsyncConnection, call: Call) -> Call:
-    return _call((await connection.execute(sa.select(stripe_calls).where(*_is(call)))).mappings().one())
+    return _call((await connection.execute(sa.select(stripe_calls, _OLD).where(*_is(call)))).mappings().one())
 
 
 def _call(row: sa.RowMapping) -> Call:
@@ -298,4 +317,5 @@ def _call(row: sa.RowMapping) -> Call:
         stripe_id=row["stripe_id"],
         result=row["result"],
         closed_at=row["closed_at"],
+        old=row["old"],
     )
