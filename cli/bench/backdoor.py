@@ -17,7 +17,7 @@ from db.engine import APP_ROLE
 LOOK_EVERY = 0.01
 """Seconds between two looks at the operations that are waited for: one query, however many there are."""
 
-_ENDINGS = frozenset({"succeeded", "paid", "failed", "canceled", "expired", "reversed", "declined"})
+_ENDINGS = frozenset({"succeeded", "paid", "failed", "canceled", "expired", "reversed", "declined", "completed"})
 
 
 class EndedOtherwise(Exception):

@@ -1,4 +1,4 @@
-"""Whole lives: a deposit, a withdrawal, and the yardsticks, each from the first request to its end."""
+"""Whole lives: a deposit, an offer, a withdrawal, and the yardsticks, each from the first request to its end."""
 
 import asyncio
 import time
@@ -19,6 +19,12 @@ AMOUNT = 20_000
 
 WITHDRAWN = 1_000
 """US cents of a withdrawal: the least there may be."""
+
+OFFERED = 1_000
+"""US cents of an offer."""
+
+VERB_DONE = (200, 202)
+"""Answers to what is asked of an operation that exists: done, or under too much load that it will be."""
 
 MADE = (201, 202)
 """Answers to what makes an operation: its first answer, or under too much load that it will come."""
@@ -129,6 +135,55 @@ class Withdrawals:
         if client not in self._earners:
             self._earners[client] = self._place.as_user(f"earner-{client}", "contractor")
         return self._earners[client]
+
+
+class Offers:
+    """Customers who offer a job, and contractors who do it. `completed` is the whole life: four requests."""
+
+    kind = "offer"
+    decisive = "completed"
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._pairs: dict[int, tuple[Connection, Connection]] = {}
+        self.ids: list[str] = []
+
+    async def prepare(self, clients: int, each: int) -> None:
+        """Gives `clients` customers enough for `each` offers."""
+        needed = each * (OFFERED + OFFERED // 10)
+        wanted = {"amount": needed, "currency": "usd", "payment_method": "pm_card_visa"}
+        for client in range(clients):
+            customer, _ = self._pair(client)
+            made = await customer.ask("POST", "/v1/deposits", wanted, headers=key(), status=MADE)
+            await self._place.backdoor.closed([made["id"]])
+
+    async def live(self, number: int, client: int) -> dict[str, float]:
+        """One offer: made, accepted, delivered, completed, each as soon as the one before is answered."""
+        customer, contractor = self._pair(client)
+        began = time.perf_counter()
+        wanted = {"contractor_id": f"maker-{client}", "amount": OFFERED, "currency": "usd", "job": f"job {number}"}
+        made = await customer.ask("POST", "/v1/offers", wanted, headers=key(), status=MADE)
+        answered = time.perf_counter()
+        self.ids.append(made["id"])
+        await self._place.backdoor.reached(made["id"], "held")
+        for party, verb, status in (
+            (contractor, "accept", "accepted"),
+            (contractor, "deliver", "delivered"),
+            (customer, "complete", "completed"),
+        ):
+            await party.ask("POST", f"/v1/offers/{made['id']}/{verb}", {}, headers=key(), status=VERB_DONE)
+            await self._place.backdoor.reached(made["id"], status)
+        return {"answered": answered - began, "completed": time.perf_counter() - began}
+
+    async def end(self) -> None:
+        """Until every saga has ended."""
+        await self._place.backdoor.closed(self.ids)
+
+    def _pair(self, client: int) -> tuple[Connection, Connection]:
+        if client not in self._pairs:
+            customer = self._place.as_user(f"buyer-{client}", "customer")
+            self._pairs[client] = (customer, self._place.as_user(f"maker-{client}", "contractor"))
+        return self._pairs[client]
 
 
 class Yardstick:

@@ -60,7 +60,7 @@ def test_the_bench_measures_everything_without_an_error(tmp_path: Path) -> None:
     found = json.loads(ended.stdout)
     assert (found["ok"], found["errors"], found["violations"]) == (True, [], 0)
     assert {load["what"] for load in found["loads"]} >= {
-        *("bare workflow", "deposit's no-op twin", "deposit", "withdrawal"),
+        *("bare workflow", "deposit's no-op twin", "deposit", "offer", "withdrawal"),
         *("wallet reads", "webhooks, saga told", "webhooks, nobody waits"),
         *("ledger postings, cold wallets", "ledger postings, one hot account"),
         *("row updates, a row each", "row updates, all one row"),
@@ -80,7 +80,7 @@ def test_the_bench_measures_everything_without_an_error(tmp_path: Path) -> None:
     assert grown["ledger_entries"] >= 1_000
     assert all(seen["peak_mib"] >= seen["start_mib"] > 10 for seen in found["memory"].values())
     assert set(found["memory"]) == {"api", "worker"}
-    assert len(found["aims"]) == 8
+    assert len(found["aims"]) == 10
     aims = found.pop("aims")
     assert all(aim["unit"] in ("", "ms") for aim in aims)
     assert [name for name, _ in numbers(found) if not name.endswith(UNITS) and name not in COUNTS | RATIOS] == []
