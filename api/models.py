@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from domain.connected_accounts import ConnectedAccount as Account
 from domain.operations import OperationKind
-from domain.statuses import LIFECYCLES, ConnectedAccountStatus, WithdrawalStatus
+from domain.statuses import LIFECYCLES, ConnectedAccountStatus, OfferStatus, WithdrawalStatus
 
 MinorUnits = Annotated[int, Field(description="Minor units of `currency`: 20000 is 200.00 USD, or 20,000 JPY.")]
 
@@ -204,7 +204,7 @@ class Offer(MoneyOperation):
             ],
             "auto_payout": False,
             "payouts": [],
-            "accept_by": "2026-11-28T10:00:00Z",
+            "accept_by": None,
             "deliver_by": "2026-12-05T11:00:00Z",
             "complete_by": None,
             "cancel_asked": False,
@@ -231,9 +231,15 @@ class Offer(MoneyOperation):
     milestones: list[Milestone]
     auto_payout: bool = Field(description="Whether what is released goes on to the contractor's bank by itself.")
     payouts: list[str] = Field(description="The withdrawals that have begun by that.")
-    accept_by: datetime | None = Field(description="It expires then, if the contractor has not answered.")
-    deliver_by: datetime | None = Field(description="From then on the customer can cancel what is not delivered.")
-    complete_by: datetime | None = Field(description="It completes then, if the customer says nothing.")
+    accept_by: datetime | None = Field(
+        description="While it is held: it expires then, if the contractor has not answered."
+    )
+    deliver_by: datetime | None = Field(
+        description="While it is accepted: from then on the customer can cancel it alone."
+    )
+    complete_by: datetime | None = Field(
+        description="While it is delivered: it completes then, if the customer says nothing."
+    )
     cancel_asked: bool = Field(description="Whether the customer has asked the contractor to agree to a cancel.")
     actions: list[OfferAction] = Field(description="Who did what, and when, oldest first.")
 
@@ -421,9 +427,9 @@ def offer_of(row: sa.RowMapping) -> Offer:
             Milestone(number=number, amount=amount, released=number in offer["milestones_released"])
             for number, amount in enumerate(offer["milestones"], start=1)
         ],
-        "accept_by": _later(offer["held_at"], offer["accept_within"]),
-        "deliver_by": _later(offer["accepted_at"], offer["deliver_within"]),
-        "complete_by": _later(offer["delivered_at"], offer["complete_within"]),
+        "accept_by": _while(OfferStatus.HELD, row, "held_at", "accept_within"),
+        "deliver_by": _while(OfferStatus.ACCEPTED, row, "accepted_at", "deliver_within"),
+        "complete_by": _while(OfferStatus.DELIVERED, row, "delivered_at", "complete_within"),
         "cancel_asked": offer["cancel_asked_at"] is not None,
         "actions": offer["actions"] or [],
     }
@@ -434,8 +440,11 @@ def _left(offer: dict[str, Any]) -> int:
     return int(offer["amount"] - offer["released"] - offer["returned"])
 
 
-def _later(moment: str | None, seconds: float) -> datetime | None:
-    return None if moment is None else datetime.fromisoformat(moment) + timedelta(seconds=seconds)
+def _while(status: OfferStatus, row: sa.RowMapping, since: str, within: str) -> datetime | None:
+    """When it is over what an offer waits for in `status`; None in any other."""
+    if row["status"] != status:
+        return None
+    return datetime.fromisoformat(row["offer"][since]) + timedelta(seconds=row["offer"][within])
 
 
 def connected_account_of(row: sa.RowMapping, account: Account | None) -> ConnectedAccount:
