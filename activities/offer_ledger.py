@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio import activity
 
+from activities import outcomes
 from activities.records import advance_and_tell
 from db import acceptance, connected_accounts, ledger, offers, operations, outbox, users
 from db.engine import Database
@@ -20,7 +21,7 @@ from domain import errors, postings
 from domain.fees import FeeSchedule
 from domain.money import CurrencyCode, Money
 from domain.offers import Escrow, OfferVerb, OfferWish, Party, against_holding, refusal, split
-from domain.operations import OperationKind, OperationRef
+from domain.operations import Failure, OperationKind, OperationRef
 from domain.settings import Bounds
 from domain.statuses import OfferStatus, is_terminal
 from domain.steps import Step
@@ -46,6 +47,7 @@ class OfferState(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     status: OfferStatus
+    currency: CurrencyCode
     left: int
     """In escrow, without the platform's fee, in minor units."""
     waits: float | None
@@ -130,18 +132,22 @@ class OfferLedger:
     @activity.defn
     async def act(self, act: OfferAct) -> OfferState:
         """Do the verb, if the offer's state and the party allow it: else refused. Done before, it is not done again."""
-        async with self._database.transaction() as connection:
-            offer = await _locked(connection, act.operation_id)
-            if not await offers.acted(connection, offer.id, act.action_id):
-                against = refusal(act.verb, act.wish.party, offer.status)
-                if against is not None:
-                    raise against
-                # The clocks of two machines differ: what comes too early waits on.
-                too_early = act.wish.party is Party.CLOCK and (offer.row["waits"] or 0) > 0
-                if not too_early:
-                    details = await self._do(connection, offer, act)
-                    await _keep(connection, offer, act, details)
-            return await _state(connection, offer.id)
+        try:
+            async with self._database.transaction() as connection:
+                offer = await _locked(connection, act.operation_id)
+                if not await offers.acted(connection, offer.id, act.action_id):
+                    against = refusal(act.verb, act.wish.party, offer.status)
+                    if against is not None:
+                        raise against
+                    # The clocks of two machines differ: what comes too early waits on.
+                    too_early = act.wish.party is Party.CLOCK and (offer.row["waits"] or 0) > 0
+                    if not too_early:
+                        details = await self._do(connection, offer, act)
+                        await _keep(connection, offer, act, details)
+                return await _state(connection, offer.id)
+        except errors.InsufficientFunds as error:
+            # What an offer has left is in escrow, or the books are wrong: no party's fault, and not theirs to hear.
+            raise outcomes.parked(Failure(code=error.code, detail=error.detail)) from error
 
     async def _do(self, connection: AsyncConnection, offer: _Offer, act: OfferAct) -> dict[str, Any]:
         """Whatever the verb does; what of it is kept with the act."""
@@ -260,6 +266,7 @@ async def _state(connection: AsyncConnection, operation_id: str) -> OfferState:
     offer = _Offer(await operations.require(connection, operation_id), await offers.require(connection, operation_id))
     return OfferState(
         status=offer.status,
+        currency=offer.row["currency"],
         left=0 if is_terminal(offer.status) else offer.escrow.left.amount,
         waits=offer.row["waits"],
         payouts=tuple(offer.row["payouts"]),

@@ -326,6 +326,16 @@ class World:
         finally:
             await connection.close()
 
+    async def take_from_escrow(self, amount: int, *, user: str = "alice") -> None:
+        """Break the books: the user's escrow holds so much less than its entries say, in minor units."""
+        await self.sql(
+            "UPDATE ledger_balances b SET balance = balance - $1"
+            " FROM ledger_accounts a JOIN wallets w ON w.id = a.owner"
+            " WHERE b.account_id = a.id AND a.kind = 'wallet_escrow' AND w.user_id = $2",
+            amount,
+            user,
+        )
+
     async def script(self, statements: str) -> None:
         """Several statements as superuser, on one connection."""
         await _execute(self.superuser_url, statements)

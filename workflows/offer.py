@@ -23,6 +23,7 @@ from temporalio.exceptions import ApplicationError
 from activities.offer_ledger import OfferAct, OfferLedger, OfferState
 from activities.starting import StartActivities
 from domain.errors import NotTheParty
+from domain.money import Money
 from domain.offers import OfferVerb, OfferWish, Party, refusal
 from domain.operations import OperationRef, SagaInput
 from domain.statuses import OfferStatus, is_terminal
@@ -30,6 +31,14 @@ from workflows.saga import Saga, StepRefused, first
 
 _BY_ITSELF = {OfferStatus.HELD: OfferVerb.EXPIRE, OfferStatus.DELIVERED: OfferVerb.AUTO_COMPLETE}
 """What happens to an offer that nobody touches."""
+
+_WAITING_FOR = {
+    OfferStatus.HELD: "the contractor, to accept it",
+    OfferStatus.ACCEPTED: "the contractor, to deliver",
+    OfferStatus.DELIVERED: "the customer, to complete it",
+    OfferStatus.CONTESTED: "an operator, to resolve it: POST /v1/admin/offers/<id>/resolve",
+}
+"""Whose turn it is, for the card."""
 
 
 @workflow.defn(name="Offer")
@@ -170,11 +179,14 @@ class Offer(Saga):
 
     async def _wait(self) -> None:
         """Until a verb has changed something, or it is time for what happens by itself."""
+        if self.status != OfferStatus.HELD:
+            # Too late: now an offer is its parties' to call off.
+            self.cancel_requested = False
         await self.afresh_if_long()
         status, until = self.status, self._until
         calls_off = self.cancel_requested and status == OfferStatus.HELD
         if calls_off:
-            # Temporal's own cancel, by an engineer. Later than this, an offer is its parties' to call off.
+            # Temporal's own cancel, by an engineer.
             await self._by_itself(
                 OfferVerb.CANCEL, OfferWish(party=Party.OPERATOR, actor="temporal"), "temporal-cancel"
             )
@@ -186,6 +198,8 @@ class Offer(Saga):
                 or self._until != until
                 or bool(set(self._payouts) - self._started)
                 or (self.cancel_requested and self.status == OfferStatus.HELD)
+                # Verbs that change nothing here, and those that are refused, make the history long too.
+                or workflow.info().is_continue_as_new_suggested()
             ),
             within=wait,
             summary="until it expires" if status == OfferStatus.HELD else "until somebody does something",
@@ -198,8 +212,9 @@ class Offer(Saga):
         try:
             await self._act(verb, wish, action_id)
         except ApplicationError:
-            # A verb that came first has changed the state, and has said so.
-            return
+            # A verb came first; perhaps one that a run before this one began, and that this one has not heard of.
+            async with self._turn:
+                self._take(await self.step(OfferLedger.hold, self.ref, summary="see what came first"))
 
     async def _start_payouts(self) -> None:
         """Start the withdrawals that releases have inserted; what dies before this is found by the sweep."""
@@ -215,8 +230,8 @@ class Offer(Saga):
         self._payouts = state.payouts
         self.show(
             state.status,
-            left=str(state.left),
-            waiting_for="the contractor" if state.status == OfferStatus.HELD else None,
+            left=str(Money(state.left, state.currency)),
+            waiting_for=_WAITING_FOR.get(state.status),
             until=None if self._until is None else self._until.isoformat(timespec="seconds"),
         )
 

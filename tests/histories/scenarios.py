@@ -1,7 +1,12 @@
 """Sagas to record: one for each way that they can go. Each gives the id of the workflow to keep."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
+from activities import visibility
+from activities.offer_ledger import OfferAct, OfferLedger
+from db.engine import open_database
+from domain.offers import OfferVerb, OfferWish, Party
 from domain.pacing import Pacing
 from tests.world import BRISK, World, until
 
@@ -230,6 +235,122 @@ async def withdrawal_followed_up(world: World) -> str:
     return await _finished(world, f"{withdrawal}/followup")
 
 
+WEEK = 7 * 86_400 + 1.0
+"""Seconds that nobody is waited for."""
+
+
+async def offer_completed(world: World) -> str:
+    """Accepted, delivered and completed."""
+    offer = await world.held_offer()
+    for verb, user in (("accept", "carl"), ("deliver", "carl"), ("complete", "alice")):
+        await world.acted(offer, verb, user=user)
+    return await _finished(world, offer)
+
+
+async def offer_in_milestones(world: World) -> str:
+    """Released in two parts, each of which begins a withdrawal."""
+    offer = await world.held_offer(milestones=[6_000, 4_000], auto_payout=True)
+    await world.acted(offer, "accept", user="carl")
+    for number in (1, 2):
+        released = await world.acted(offer, "release", {"milestone": number}, user="alice")
+        await world.closed(released["payouts"][-1])
+    return await _finished(world, offer)
+
+
+async def offer_declined(world: World) -> str:
+    """The contractor did not want it."""
+    offer = await world.held_offer()
+    await world.acted(offer, "decline", user="carl")
+    return await _finished(world, offer)
+
+
+async def offer_expired(world: World) -> str:
+    """The contractor did not answer."""
+    offer = await world.held_offer()
+    await world.skip(WEEK, offer)
+    return await _finished(world, offer)
+
+
+async def offer_canceled(world: World) -> str:
+    """Called off before anybody had accepted it."""
+    offer = await world.held_offer()
+    await world.acted(offer, "cancel", user="alice")
+    return await _finished(world, offer)
+
+
+async def offer_canceled_by_both(world: World) -> str:
+    """Called off later, and agreed to; declining was too late."""
+    offer = await world.held_offer()
+    await world.acted(offer, "accept", user="carl")
+    assert (await world.act(offer, "decline", user="carl")).status_code == 409
+    await world.acted(offer, "cancel", user="alice")
+    await world.acted(offer, "agree-cancel", user="carl")
+    return await _finished(world, offer)
+
+
+async def offer_canceled_in_temporal(world: World) -> str:
+    """Called off by an engineer, with Temporal's own cancel."""
+    offer = await world.held_offer()
+    await world.workflow(offer).cancel()
+    return await _finished(world, offer)
+
+
+async def offer_auto_completed(world: World) -> str:
+    """Delivered, and the customer did not answer."""
+    offer = await world.held_offer()
+    await world.acted(offer, "accept", user="carl")
+    await world.acted(offer, "deliver", user="carl")
+    await world.skip(WEEK, offer)
+    return await _finished(world, offer)
+
+
+async def offer_resolved(world: World) -> str:
+    """Contested, and split by an operator."""
+    offer = await world.held_offer()
+    await world.acted(offer, "accept", user="carl")
+    await world.acted(offer, "contest", {"reason": "half of it is missing"}, user="alice")
+    split = {"to_contractor": 6_000, "to_customer": 4_000, "reason": "most of it was there"}
+    await world.call("POST", f"/v1/admin/offers/{offer}/resolve", split, user="root", role="admin")
+    return await _finished(world, offer)
+
+
+async def offer_failed(world: World) -> str:
+    """The customer's wallet holds too little."""
+    answer = await world.offer()
+    return await _finished(world, answer.json()["operation_id"])
+
+
+async def offer_parked(world: World) -> str:
+    """Waited for an operator, who mended the books and sent `retry`."""
+    offer = await world.held_offer()
+    await world.acted(offer, "accept", user="carl")
+    await world.take_from_escrow(1)
+    completing = asyncio.create_task(world.acted(offer, "complete", user="alice"))
+    await world.until(offer, lambda now: now["needs_attention"])
+    await world.take_from_escrow(-1)
+    await world.retry(offer, reason="the books are mended")
+    await completing
+    return await _finished(world, offer)
+
+
+async def offer_behind(world: World) -> str:
+    """Accepted in Postgres by a run of which this one knows nothing: it learns that when it would let it expire."""
+    offer = await world.held_offer()
+    async with open_database(world.settings.database_url.get_secret_value(), pool_size=1) as database:
+        wish = OfferWish(party=Party.CONTRACTOR)
+        accept = OfferAct(operation_id=offer, action_id="an earlier run's", verb=OfferVerb.ACCEPT, wish=wish)
+        await OfferLedger(database, payout_bounds={}, earnings_hold=0).act(accept)
+    await world.skip(WEEK, offer)
+
+    async def has_learned() -> bool:
+        described = await world.workflow(offer).describe()
+        return described.typed_search_attributes.get(visibility.STATUS) == "accepted"
+
+    await until(has_learned)
+    await world.acted(offer, "complete", user="alice")
+    return await _finished(world, offer)
+
+
 async def _awaiting_funds(world: World) -> str:
     await world.onboarded()
     await world.funded()
@@ -274,5 +395,17 @@ SCENARIOS: dict[str, tuple[Scenario, Pacing]] = {
     "withdrawal-funds-came": (withdrawal_funds_came, BRISK),
     "withdrawal-failed": (withdrawal_failed, Pacing()),
     "withdrawal-followup": (withdrawal_followed_up, BRISK),
+    "offer-completed": (offer_completed, Pacing()),
+    "offer-in-milestones": (offer_in_milestones, Pacing()),
+    "offer-declined": (offer_declined, Pacing()),
+    "offer-expired": (offer_expired, Pacing()),
+    "offer-canceled": (offer_canceled, Pacing()),
+    "offer-canceled-by-both": (offer_canceled_by_both, Pacing()),
+    "offer-canceled-in-temporal": (offer_canceled_in_temporal, Pacing()),
+    "offer-auto-completed": (offer_auto_completed, Pacing()),
+    "offer-resolved": (offer_resolved, Pacing()),
+    "offer-failed": (offer_failed, Pacing()),
+    "offer-parked": (offer_parked, Pacing()),
+    "offer-behind": (offer_behind, Pacing()),
 }
 """What is recorded, by file name, and with which pacing."""

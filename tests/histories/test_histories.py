@@ -54,7 +54,14 @@ async def test_recorded_history_replays(name: str, record: bool, servers: Server
 
 
 @pytest.mark.parametrize(
-    "kept", ["deposit-succeeded", "wallet_transfer-succeeded", "withdrawal-reversed", "connected_account-failed"]
+    "kept",
+    [
+        "deposit-succeeded",
+        "wallet_transfer-succeeded",
+        "withdrawal-reversed",
+        "connected_account-failed",
+        "offer-in-milestones",
+    ],
 )
 async def test_fingerprint(kept: str, servers: Servers) -> None:
     """A fresh saga gives the very commands of the recorded one: a change is seen even where a replay would pass."""

@@ -1,10 +1,16 @@
 """An engineer who does something to each of several sagas, at the very moment when it does a certain step."""
 
+import uuid
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from temporalio import activity
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.sdk.v1 import WorkflowMetadata
+from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
+
+from tests.world import World
 
 
 class Meddler(Interceptor):
@@ -47,3 +53,30 @@ class _Meddling(ActivityInboundInterceptor):
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:
         await self._meddler.begins(activity.info().workflow_id or "", input.fn.__name__)
         return await super().execute_activity(input)
+
+
+async def card_of(world: World, workflow_id: str) -> str:
+    """What the Temporal UI shows of a running, or ended, saga as its current details."""
+    metadata = await world.workflow(workflow_id).query("__temporal_workflow_metadata", result_type=WorkflowMetadata)
+    return str(metadata.current_details)
+
+
+async def run_and_points(world: World, workflow_id: str) -> tuple[str, list[int]]:
+    """The id of a workflow's last run, and the events that it can be reset to."""
+    described = await world.workflow(workflow_id).describe()
+    history = await world.events_of(workflow_id)
+    done = [event.event_id for event in history if event.HasField("workflow_task_completed_event_attributes")]
+    return str(described.run_id), done
+
+
+async def reset(world: World, workflow_id: str, run_id: str, event_id: int) -> None:
+    """Reset a workflow, as the Temporal UI does."""
+    await world.temporal.workflow_service.reset_workflow_execution(
+        ResetWorkflowExecutionRequest(
+            namespace=world.temporal.namespace,
+            workflow_execution=WorkflowExecution(workflow_id=workflow_id, run_id=run_id),
+            reason="an engineer tries",
+            workflow_task_finish_event_id=event_id,
+            request_id=str(uuid.uuid4()),
+        )
+    )

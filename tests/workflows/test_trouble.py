@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from temporalio.api.sdk.v1 import WorkflowMetadata
-
 from activities import visibility
 from tests.auditing import assert_clean
+from tests.workflows.meddling import card_of
 from tests.world import Servers, World, open_world
 
 
@@ -13,11 +12,6 @@ async def _shown(world: World, workflow_id: str) -> dict[str, Any]:
     described = await world.workflow(workflow_id).describe()
     attributes = described.typed_search_attributes
     return {key.name: attributes.get(key) for key in visibility.ALL}
-
-
-async def _card(world: World, workflow_id: str) -> str:
-    metadata = await world.workflow(workflow_id).query("__temporal_workflow_metadata", result_type=WorkflowMetadata)
-    return str(metadata.current_details)
 
 
 async def test_stuck_saga_is_found_read_and_mended(servers: Servers) -> None:
@@ -39,7 +33,7 @@ async def _stuck_saga_is_found_read_and_mended(world: World) -> None:
         "PaysagaNeedsAttention": True,
     }
     # It says what it is stuck at
-    card = await _card(world, deposit["id"])
+    card = await card_of(world, deposit["id"])
     assert "200.00 USD" in card
     assert "stuck at: ask for the payment" in card
     assert "retry" in card
@@ -52,7 +46,7 @@ async def _stuck_saga_is_found_read_and_mended(world: World) -> None:
     await world.workflow(deposit["id"]).result()
     shown = await _shown(world, deposit["id"])
     assert (shown["PaysagaStatus"], shown["PaysagaNeedsAttention"]) == ("succeeded", False)
-    card = await _card(world, deposit["id"])
+    card = await card_of(world, deposit["id"])
     assert "stuck at" not in card
     assert "waiting for" not in card
     [action] = await world.sql("SELECT verb, actor, reason, seen FROM operator_actions")

@@ -1,16 +1,13 @@
 """Withdrawals under the hands of engineers: canceled, terminated and resumed, reset and retried, at every point."""
 
 import asyncio
-import uuid
 from typing import Any
 
 import pytest
-from temporalio.api.common.v1 import WorkflowExecution
-from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import WorkflowFailureError
 
 from tests.auditing import assert_clean, audited
-from tests.workflows.meddling import Meddler
+from tests.workflows.meddling import Meddler, reset, run_and_points
 from tests.world import BRISK, Servers, World, open_world, until
 
 pytestmark = pytest.mark.long
@@ -119,10 +116,10 @@ async def test_f44_reset_to_any_point(world: World) -> None:
     withdrawal = await world.accepted_withdrawal()
     first = await world.closed(withdrawal)
     assert first["status"] == "reversed"
-    run, points = await _run_and_points(world, withdrawal)
+    run, points = await run_and_points(world, withdrawal)
 
     for point in [points[0], points[len(points) // 3], points[2 * len(points) // 3], points[-1]]:
-        await _reset(world, withdrawal, run, point)
+        await reset(world, withdrawal, run, point)
         assert await world.workflow(withdrawal).result() == "reversed"
 
     # Then recorded outcomes have come back, and nothing has happened twice
@@ -145,8 +142,8 @@ async def test_f44_reset_after_it_was_called_off_does_not_pay_out(world: World) 
     await world.sandbox.control("POST", "adjust_balance", amount=19_000)
 
     # When somebody resets it to its beginning, funds being there now
-    run, points = await _run_and_points(world, withdrawal)
-    await _reset(world, withdrawal, run, points[0])
+    run, points = await run_and_points(world, withdrawal)
+    await reset(world, withdrawal, run, points[0])
     await world.workflow(withdrawal).result()
 
     assert await world.sandbox.listed("transfers") == []
@@ -164,8 +161,8 @@ async def test_f44_reset_after_it_was_taken_back_does_not_pay_out(servers: Serve
         await world.workflow(withdrawal).result()
 
         # When somebody resets it to before that
-        run, points = await _run_and_points(world, withdrawal)
-        await _reset(world, withdrawal, run, points[0])
+        run, points = await run_and_points(world, withdrawal)
+        await reset(world, withdrawal, run, points[0])
         await world.workflow(withdrawal).result()
 
         assert await world.sandbox.of_account(account, "payouts") == []
@@ -193,23 +190,3 @@ async def test_f43_retry_while_it_awaits_funds(servers: Servers) -> None:
         await world.until(withdrawal, lambda now: now["status"] == "paid")
         assert len(await world.sandbox.listed("transfers")) == 1
         assert len(await world.sql("SELECT FROM operator_actions WHERE verb = 'retry'")) == 2
-
-
-async def _run_and_points(world: World, workflow_id: str) -> tuple[str, list[int]]:
-    """The id of a workflow's last run, and the events that it can be reset to."""
-    described = await world.workflow(workflow_id).describe()
-    history = await world.events_of(workflow_id)
-    done = [event.event_id for event in history if event.HasField("workflow_task_completed_event_attributes")]
-    return str(described.run_id), done
-
-
-async def _reset(world: World, workflow_id: str, run_id: str, event_id: int) -> None:
-    await world.temporal.workflow_service.reset_workflow_execution(
-        ResetWorkflowExecutionRequest(
-            namespace=world.temporal.namespace,
-            workflow_execution=WorkflowExecution(workflow_id=workflow_id, run_id=run_id),
-            reason="an engineer tries",
-            workflow_task_finish_event_id=event_id,
-            request_id=str(uuid.uuid4()),
-        )
-    )
