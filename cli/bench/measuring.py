@@ -1,9 +1,9 @@
-"""What is measured, in its order: small ledger first, then one that grows."""
+"""What is measured, in its order: sagas while the ledger is small, and requests and postings as it grows."""
 
 import asyncio
 import statistics
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Protocol
 
@@ -16,7 +16,7 @@ from cli.bench.load import Life, Run, percentile
 from cli.bench.meters import spent
 from cli.bench.place import Place
 from cli.bench.postings import Postings, Updates
-from cli.bench.report import READS, TOLD, UNTOLD, Cost, Grown, Load, Report, half
+from cli.bench.report import COLD, HOT, READS, TOLD, UNTOLD, Cost, Grown, Load, Report, paced
 from cli.bench.requests import Reads, Webhooks, open_deposits, pay
 from cli.bench.sagas import Deposits, Offers, Withdrawals, bare, twin
 from cli.bench.sizes import Size
@@ -24,6 +24,9 @@ from db.engine import Database, open_database
 
 IDLE_FOR = 3.0
 """Seconds of looking at a stack that does nothing."""
+
+TOLD_OF_A_DEPOSIT = 2
+"""Events of one deposit that its saga waits for: its payment's success, its charge's fee."""
 
 WAITING = 20
 """Deposits that webhooks tell of."""
@@ -50,15 +53,23 @@ class Measuring:
         self._size = size
         self._report = report
         self._console = console
+        self._filling = Filling()
+        self._operations: list[str] = []
+        self._generation = 1
 
     async def everything(self) -> None:
         """Fills the report in."""
         async with self._place.meters.watching_memory("api", "worker"):
             await self._idle()
-            await self._sagas()
             async with self._database() as database:
-                await self._ledger(database)
-                await self._growth(database)
+                first, *larger = self._size.growth
+                # Before the sagas, which write thousands of entries themselves.
+                await self._grown(database, first)
+                await self._sagas()
+                for entries in larger:
+                    await self._grown(database, entries)
+                await self._postings(database)
+            await self._requests()
             await self._deposits_again()
         self._report.memory = self._place.meters.memory
 
@@ -132,18 +143,12 @@ class Measuring:
 
     # ── Ledger ──
 
-    async def _ledger(self, database: Database) -> None:
+    async def _postings(self, database: Database) -> None:
         size = self._size
-        filling = Filling()
-        self._filling = filling
-        await filling.grow(self._place.backdoor.connection, size.growth[0])
-        connection = self._place.backdoor.connection
-        self._operations = await operations_to_post_on(connection, filling.wallets[: size.clients])
         await self._place.backdoor.make_counters(size.clients)
-        self._generation = 1
         for hot, what in ((False, "row updates, a row each"), (True, "row updates, all one row")):
             await self._measure(what, size.clients, size.postings, Updates(database, hot).live, "updated")
-        for hot, what in ((False, "ledger postings, cold wallets"), (True, "ledger postings, one hot account")):
+        for hot, what in ((False, COLD), (True, HOT)):
             await self._measure(what, size.clients, size.postings, self._posting(database, hot=hot), "posted")
         await self._place.backdoor.drop_counters()
 
@@ -153,30 +158,33 @@ class Measuring:
         self._generation += 1_000_000
         return made.live
 
-    async def _growth(self, database: Database) -> None:
+    async def _requests(self) -> None:
         size, place = self._size, self._place
         waiting = await open_deposits(place, min(WAITING, size.requests))
-        for entries in size.growth:
-            self._say(f"the ledger grows to {entries:,} entries")
-            await self._filling.grow(place.backdoor.connection, entries)
-            await self._grown(database, entries, waiting)
+        deposits_per_second = self._report.load("deposit", size.clients).per_second
         for clients in (1, size.clients):
             count = size.requests if clients > 1 else max(10, size.requests // 10)
-            last = {
-                READS: (Reads(place, self._filling.wallets).live, "read"),
-                UNTOLD: (Webhooks(place, []).live, "acknowledged"),
-                TOLD: (Webhooks(place, waiting).live, "acknowledged"),
-            }
-            for what, (life, stage) in last.items():
+            few = max(10, count // 5)
+            for what, life, stage, times in (
+                (READS, Reads(place, self._filling.wallets).live, "read", count),
+                (UNTOLD, Webhooks(place, []).live, "acknowledged", count),
                 # Where a saga is told, it asks Stripe what happened: each costs as much as ten others.
-                some = max(10, count // 5) if what == TOLD else count
-                top = await self._measure(what, clients, some, life, stage)
+                (TOLD, Webhooks(place, waiting).live, "acknowledged", few),
+            ):
+                top = await self._measure(what, clients, times, life, stage)
                 if clients > 1:
-                    await self._measure(half(what), clients, some // 2, life, stage, pace=top.rate() / 2)
+                    pace = TOLD_OF_A_DEPOSIT * deposits_per_second if what == TOLD else top.rate() / 2
+                    await self._measure(paced(what), clients, times // 2, life, stage, pace=pace)
         await pay(place, waiting)
 
-    async def _grown(self, database: Database, entries: int, waiting: Sequence[object]) -> None:
+    async def _grown(self, database: Database, entries: int) -> None:
         size, place = self._size, self._place
+        self._say(f"the ledger grows to {entries:,} entries")
+        await self._filling.grow(place.backdoor.connection, entries)
+        if not self._operations:
+            wallets = self._filling.wallets[: size.clients]
+            self._operations = await operations_to_post_on(place.backdoor.connection, wallets)
+        there = await place.backdoor.entries()
         reads, webhooks = Reads(place, self._filling.wallets), Webhooks(place, [])
         said = f"at {entries:,} entries"
         # Before anything is posted there is no snapshot of what was filled in.
@@ -188,7 +196,7 @@ class Measuring:
         acknowledged = await self._run(f"webhooks, {said}", size.clients, size.requests // 2, webhooks.live)
         cold, hot = [
             await self._run(
-                f"ledger postings, {said}", size.clients, size.postings // 2, self._posting(database, hot=hot)
+                f"ledger postings, {said}", size.clients, size.postings // 5, self._posting(database, hot=hot)
             )
             for hot in (False, True)
         ]
@@ -199,7 +207,7 @@ class Measuring:
             self._report.errors += run.errors
         self._report.growth.append(
             Grown(
-                ledger_entries=await place.backdoor.entries(),
+                ledger_entries=there,
                 wallet_read_ms=percentile(alone.stages.get("read", []), 0.5) * 1000,
                 wallet_reads_per_second=together.rate(),
                 wallet_read_p95_ms=percentile(together.stages.get("read", []), 0.95) * 1000,
