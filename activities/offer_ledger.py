@@ -30,6 +30,10 @@ OURSELVES = "paysaga\n"
 """The caller of what Paysaga itself begins: no token's subject has a line break, so nobody else can use its keys."""
 
 
+IN_TEMPORAL = "somebody in Temporal"
+"""Who did what nobody has asked the API for."""
+
+
 class OfferAct(BaseModel):
     """One verb on one offer. `action_id` is the update's id."""
 
@@ -308,19 +312,21 @@ async def _give_back(connection: AsyncConnection, offer: _Offer, part: Money, fe
 
 async def _keep(connection: AsyncConnection, offer: _Offer, act: OfferAct, details: dict[str, Any]) -> None:
     asked = await operations.request_behind(connection, offer.id, act.verb, act.action_id)
-    parties = {
-        Party.CUSTOMER: offer.row["customer_id"],
-        Party.CONTRACTOR: offer.row["contractor_id"],
-        Party.OPERATOR: act.wish.actor,
-        Party.CLOCK: "paysaga",
-    }
+    users_of = {Party.CUSTOMER: offer.row["customer_id"], Party.CONTRACTOR: offer.row["contractor_id"]}
+    if act.wish.party is Party.CLOCK:
+        actor = "paysaga"
+    elif act.wish.party is Party.OPERATOR:
+        actor = act.wish.actor or IN_TEMPORAL
+    else:
+        # An update that no request is behind was sent in Temporal, where nothing proves who it was: not the party.
+        actor = users_of[act.wish.party] if asked is not None else IN_TEMPORAL
     await offers.record_action(
         connection,
         offer.id,
         act.action_id,
         verb=act.verb,
         party=act.wish.party,
-        actor=parties[act.wish.party],
+        actor=actor,
         reason=asked["reason"] if asked is not None else None,
         details=details,
     )

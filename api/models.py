@@ -174,7 +174,10 @@ class OfferAction(BaseModel):
 
     verb: str
     party: str = Field(description="customer, contractor, operator or clock.")
-    actor: str = Field(description="The user who did it; `paysaga` where it happened by itself.")
+    actor: str = Field(
+        description="The user who did it; `paysaga` where it happened by itself; `somebody in Temporal` where nobody"
+        " asked this API."
+    )
     reason: str | None = Field(description="Why, if they said so.")
     details: dict[str, Any] = Field(description="The milestone, or the shares in minor units.")
     acted_at: datetime

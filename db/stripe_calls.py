@@ -29,7 +29,7 @@ from domain.operations import Failure, idempotency_key
 
 KEY_LIFE = timedelta(hours=23)
 """How long after its first sending an idempotency key is counted on: Stripe may forget it after 24 hours
-(https://docs.stripe.com/api/idempotent_requests). An hour is left for clocks that differ, and for what is on its way."""
+(https://docs.stripe.com/api/idempotent_requests). An hour is left for clocks that differ, and what is on its way."""
 
 _OLD = (stripe_calls.c.first_sent_at < sa.func.app_now() - KEY_LIFE).label("old")
 

@@ -330,3 +330,12 @@ async def test_offer_of_many_milestones_begins_new_runs_and_loses_no_verb(world:
     assert (shown["released"], shown["service_fee"]) == (50_000, 10_000)
     await world.settled_events()
     await assert_clean(world)
+
+
+async def test_verb_sent_in_temporal_does_not_pass_for_the_partys(world: World) -> None:
+    offer = await world.held_offer()
+
+    await world.workflow(offer).execute_update("accept", {"party": "contractor"})
+
+    [action] = (await world.get(f"/v1/offers/{offer}"))["actions"]
+    assert (action["verb"], action["party"], action["actor"]) == ("accept", "contractor", "somebody in Temporal")
