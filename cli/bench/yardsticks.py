@@ -106,7 +106,7 @@ class Twin(_Answered):
                 timeout=timedelta(seconds=5),
                 timeout_summary="until it is time to ask Stripe",
             )
-        self._mailbox.clear()
+        del self._mailbox[:1]
 
     def _show(self, ref: OperationRef, status: str) -> None:
         workflow.upsert_search_attributes([visibility.STATUS.value_set(status)])
