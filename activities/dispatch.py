@@ -28,7 +28,7 @@ from temporalio.common import (
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities import visibility
+from activities import outcomes, visibility
 from domain.ids import OperationId
 from domain.money import Money
 from domain.operations import OperationKind, SagaInput, StripeHint, followup_id
@@ -36,6 +36,9 @@ from domain.pacing import Pacing
 
 ENDED_BEFORE_THE_UPDATE = "AcceptedUpdateCompletedWorkflow"
 """What Temporal's server says of an update whose workflow was terminated: that the saga has refused it, it has not."""
+
+ROOM_WITHIN = 0.2
+"""Seconds after which a saga that had no room for a verb is asked again."""
 
 log = structlog.get_logger()
 
@@ -189,12 +192,7 @@ class SagaDispatcher:
         try:
             with _reaching():
                 async with asyncio.timeout(within):
-                    await self._client.get_workflow_handle(operation_id).execute_update(
-                        verb,
-                        args=[] if wish is None else [wish],
-                        id=update_id,
-                        rpc_timeout=timedelta(seconds=within),
-                    )
+                    await self._ask(operation_id, verb, update_id, within, wish)
         except WorkflowUpdateFailedError as error:
             cause = error.cause
             if isinstance(cause, ApplicationError) and cause.type not in (None, ENDED_BEFORE_THE_UPDATE):
@@ -206,6 +204,24 @@ class SagaDispatcher:
             raise TimeoutError(f"Temporal: {error.status.name}") from error
         except WorkflowUpdateRPCTimeoutOrCancelledError as error:
             raise TimeoutError("Temporal did not answer in time") from error
+
+    async def _ask(
+        self, operation_id: str, verb: str, update_id: str, within: float, wish: dict[str, Any] | None
+    ) -> None:
+        """Ask until the saga has room for the verb: of an asking that it had none for, nothing is kept."""
+        while True:
+            try:
+                await self._client.get_workflow_handle(operation_id).execute_update(
+                    verb,
+                    args=[] if wish is None else [wish],
+                    id=update_id,
+                    rpc_timeout=timedelta(seconds=within),
+                )
+                return
+            except WorkflowUpdateFailedError as error:
+                if not isinstance(error.cause, ApplicationError) or error.cause.type != outcomes.NOT_NOW:
+                    raise
+            await asyncio.sleep(ROOM_WITHIN)
 
     def _saga(self, operation: sa.RowMapping) -> dict[str, Any]:
         """What any start of an operation's saga says."""

@@ -20,6 +20,7 @@ from datetime import datetime, timedelta
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
+from activities import outcomes
 from activities.offer_ledger import OfferAct, OfferLedger, OfferState
 from activities.starting import StartActivities
 from domain.errors import NotTheParty
@@ -40,6 +41,11 @@ _WAITING_FOR = {
 }
 """Whose turn it is, for the card."""
 
+_MOST_AT_ONCE = 8
+"""Verbs that may wait for each other. Temporal lets ten updates of a workflow be under way: the others are left to an
+operator's `retry`, for when the first of those verbs cannot be done, and to the client who waits for the first answer.
+"""
+
 
 @workflow.defn(name="Offer")
 class Offer(Saga):
@@ -49,6 +55,7 @@ class Offer(Saga):
     def __init__(self, input: SagaInput) -> None:
         super().__init__(input, OfferStatus.REQUESTED)
         self._turn = asyncio.Lock()
+        self._under_way = 0
         self._until: datetime | None = None
         self._payouts: tuple[str, ...] = ()
         self._started: set[str] = set()
@@ -82,7 +89,7 @@ class Offer(Saga):
 
     @accept.validator
     def _may_accept(self, wish: OfferWish) -> None:
-        _for_its_party(OfferVerb.ACCEPT, wish)
+        self._may_be_asked(OfferVerb.ACCEPT, wish)
 
     @workflow.update
     async def decline(self, wish: OfferWish) -> str:
@@ -91,7 +98,7 @@ class Offer(Saga):
 
     @decline.validator
     def _may_decline(self, wish: OfferWish) -> None:
-        _for_its_party(OfferVerb.DECLINE, wish)
+        self._may_be_asked(OfferVerb.DECLINE, wish)
 
     @workflow.update
     async def cancel(self, wish: OfferWish) -> str:
@@ -100,7 +107,7 @@ class Offer(Saga):
 
     @cancel.validator
     def _may_cancel(self, wish: OfferWish) -> None:
-        _for_its_party(OfferVerb.CANCEL, wish)
+        self._may_be_asked(OfferVerb.CANCEL, wish)
 
     @workflow.update
     async def agree_cancel(self, wish: OfferWish) -> str:
@@ -109,7 +116,7 @@ class Offer(Saga):
 
     @agree_cancel.validator
     def _may_agree_cancel(self, wish: OfferWish) -> None:
-        _for_its_party(OfferVerb.AGREE_CANCEL, wish)
+        self._may_be_asked(OfferVerb.AGREE_CANCEL, wish)
 
     @workflow.update
     async def deliver(self, wish: OfferWish) -> str:
@@ -118,7 +125,7 @@ class Offer(Saga):
 
     @deliver.validator
     def _may_deliver(self, wish: OfferWish) -> None:
-        _for_its_party(OfferVerb.DELIVER, wish)
+        self._may_be_asked(OfferVerb.DELIVER, wish)
 
     @workflow.update
     async def complete(self, wish: OfferWish) -> str:
@@ -127,7 +134,7 @@ class Offer(Saga):
 
     @complete.validator
     def _may_complete(self, wish: OfferWish) -> None:
-        _for_its_party(OfferVerb.COMPLETE, wish)
+        self._may_be_asked(OfferVerb.COMPLETE, wish)
 
     @workflow.update
     async def release(self, wish: OfferWish) -> str:
@@ -136,7 +143,7 @@ class Offer(Saga):
 
     @release.validator
     def _may_release(self, wish: OfferWish) -> None:
-        _for_its_party(OfferVerb.RELEASE, wish)
+        self._may_be_asked(OfferVerb.RELEASE, wish)
 
     @workflow.update
     async def contest(self, wish: OfferWish) -> str:
@@ -145,7 +152,7 @@ class Offer(Saga):
 
     @contest.validator
     def _may_contest(self, wish: OfferWish) -> None:
-        _for_its_party(OfferVerb.CONTEST, wish)
+        self._may_be_asked(OfferVerb.CONTEST, wish)
 
     @workflow.update
     async def resolve(self, wish: OfferWish) -> str:
@@ -154,12 +161,26 @@ class Offer(Saga):
 
     @resolve.validator
     def _may_resolve(self, wish: OfferWish) -> None:
-        _for_its_party(OfferVerb.RESOLVE, wish)
+        self._may_be_asked(OfferVerb.RESOLVE, wish)
 
     async def _asked(self, verb: OfferVerb, wish: OfferWish) -> str:
         info = workflow.current_update_info()
         assert info is not None
-        return await self._act(verb, wish, info.id)
+        self._under_way += 1
+        try:
+            return await self._act(verb, wish, info.id)
+        finally:
+            self._under_way -= 1
+
+    def _may_be_asked(self, verb: OfferVerb, wish: OfferWish) -> None:
+        """What a validator looks at: form, party, and whether there is room. Whether the state allows the verb is
+        decided where it is done, since only there it is known whether this very request was done before."""
+        try:
+            refusal(verb, wish.party, OfferStatus.HELD)
+        except NotTheParty as error:
+            raise ApplicationError(error.detail, type=error.code, non_retryable=True) from error
+        if self._under_way >= _MOST_AT_ONCE:
+            raise ApplicationError("Other verbs are under way.", type=outcomes.NOT_NOW, non_retryable=True)
 
     async def _act(self, verb: OfferVerb, wish: OfferWish, action_id: str) -> str:
         """Do a verb, once the one before is done. Raises `ApplicationError` with the refusal's code."""
@@ -234,12 +255,3 @@ class Offer(Saga):
             waiting_for=_WAITING_FOR.get(state.status),
             until=None if self._until is None else self._until.isoformat(timespec="seconds"),
         )
-
-
-def _for_its_party(verb: OfferVerb, wish: OfferWish) -> None:
-    """What a validator looks at: form and party. Whether the state allows the verb is decided where it is done, since
-    only there it is known whether this very request was done before."""
-    try:
-        refusal(verb, wish.party, OfferStatus.HELD)
-    except NotTheParty as error:
-        raise ApplicationError(error.detail, type=error.code, non_retryable=True) from error

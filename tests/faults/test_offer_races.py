@@ -96,8 +96,8 @@ WHOSE = {"accept": "carl", "decline": "carl", "agree-cancel": "carl", "deliver":
 
 WORDS: dict[str, dict[str, Any]] = {"release": {"milestone": 1}, "contest": {"reason": "half of it is missing"}}
 
-TIMES = 2
-"""How often each race is run."""
+SOME_TIMES = pytest.param(4, marks=pytest.mark.long)
+"""How often each race is run, where that takes long."""
 
 
 async def _do(world: World, offer_id: str, verb: str, *, left: int = 10_000) -> str:
@@ -181,9 +181,10 @@ async def _ended(world: World, offer_ids: list[str]) -> None:
     await assert_clean(world)
 
 
-async def test_f08_two_verbs_at_once(world: World) -> None:
+@pytest.mark.parametrize("times", [1, SOME_TIMES])
+async def test_f08_two_verbs_at_once(world: World, times: int) -> None:
     # Given offers for each pair of verbs
-    races = [race for race in RACES.values() for _ in range(TIMES)]
+    races = [race for race in RACES.values() for _ in range(times)]
     await _rich(world, len(races))
     offers = await asyncio.gather(*(_prepared(world, race) for race in races))
 
@@ -201,8 +202,9 @@ async def test_f08_two_verbs_at_once(world: World) -> None:
     await _ended(world, offers)
 
 
-async def test_f08_verbs_when_their_time_runs_out(world: World) -> None:
-    races = [race for race in AGAINST_THE_CLOCK.values() for _ in range(2 * TIMES)]
+@pytest.mark.parametrize("times", [SOME_TIMES])
+async def test_f08_verbs_when_their_time_runs_out(world: World, times: int) -> None:
+    races = [race for race in AGAINST_THE_CLOCK.values() for _ in range(times)]
     await _rich(world, len(races))
     offers = await asyncio.gather(*(_prepared(world, race) for race in races))
 

@@ -68,6 +68,35 @@ async def test_stuck_offer_is_found_read_and_mended(servers: Servers) -> None:
         await assert_clean(world)
 
 
+@pytest.mark.long
+async def test_stuck_verb_leaves_room_for_an_operator(servers: Servers) -> None:
+    async with open_world(servers, answer_within=0.5) as world:
+        # Given a verb that is stuck, and more that wait for it than Temporal would let be under way
+        offer = await world.held_offer()
+        await world.acted(offer, "accept", user="carl")
+        await world.take_from_escrow(1)
+        keys = [f"complete-{n}" for n in range(14)]
+        asked = await asyncio.gather(*(world.act(offer, "complete", user="alice", key=key) for key in keys))
+        assert {answer.status_code for answer in asked} == {202}
+        await world.until(offer, lambda now: now["needs_attention"])
+
+        # When the books are mended and somebody presses retry
+        await world.take_from_escrow(-1)
+        await world.retry(offer, reason="the books are mended")
+
+        # Then it goes on, and each is answered
+        await world.closed(offer)
+
+        async def answered() -> bool:
+            await world.sweep()
+            return await _unanswered(world) == 0
+
+        await until(answered)
+        again = [await world.act(offer, "complete", user="alice", key=key) for key in keys]
+        assert Counter(answer.status_code for answer in again) == {200: 1, 409: 13}
+        await assert_clean(world)
+
+
 async def test_f46_verbs_that_come_while_the_saga_is_terminated(servers: Servers) -> None:
     async with open_world(servers, answer_within=1.0) as world:
         offer = await world.held_offer()
@@ -122,7 +151,7 @@ async def test_verb_whose_saga_ended_under_it_is_answered_as_it_ended(servers: S
         await assert_clean(world)
 
 
-@pytest.mark.parametrize("wakes", ["time", "temporal's cancel"])
+@pytest.mark.parametrize("wakes", ["time", pytest.param("temporal's cancel", marks=pytest.mark.long)])
 async def test_run_that_is_behind_learns_what_came_first(world: World, wakes: str) -> None:
     # Given an offer that was accepted by a run before this one, at its last moment
     offer = await world.held_offer()
