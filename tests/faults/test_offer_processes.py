@@ -1,6 +1,7 @@
 """Workers and APIs killed at every step of an offer's life, and everything at once before its money is paid out."""
 
 import asyncio
+import contextlib
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -191,7 +192,7 @@ async def test_f34_everything_dies_between_a_release_and_its_withdrawal(
             await worker.tell(point)
             assert await asyncio.wait_for(worker.said(), 30) == "-9"
             await api.kill()
-            with pytest.raises(httpx.TransportError):
+            with contextlib.suppress(httpx.TransportError):  # It may have been answered just in time.
                 await asking
         if found_by == "the sweep":
             await world.workflow(offer).terminate("an engineer's slip")
