@@ -31,7 +31,7 @@ from domain.settings import Mode
 INTERRUPTED = 130
 """The exit code of a command that a signal has ended, as shells have it for Ctrl-C."""
 
-WIDTH = 180
+WIDTH = 240
 """Columns where the output has no width of its own, so that the tables fit."""
 
 
