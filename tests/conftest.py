@@ -1,64 +1,66 @@
 """The servers that a test session runs on: started once, on free ports, ended by pid."""
 
 import atexit
-import os
-import subprocess
-import sys
+import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator
 from pathlib import Path
+from typing import Any
 
-import httpx
 import pytest
 
-from cli.stack.ports import free_port
-from tests.servers import running_servers
+from tests.servers import postgres_of_its_own
+from tests.shared_servers import Addresses, SharedServers, addresses
 from tests.world import Servers, World, open_world
 
 # Short processes that used temporalio sometimes crash at their very end, after all went well (sdk-python#300).
 atexit.register(time.sleep, 0.1)
 
-
-@pytest.fixture(scope="session")
-def sandbox_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The Stripe sandbox, every answer of which is held against Stripe's own API description."""
-    folder = tmp_path_factory.mktemp("stripe")
-    port, violations = free_port(), folder / "violations.txt"
-    command = [sys.executable, "-m", "tests.stripe_sandbox.checked_server", "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--data", str(folder / "stripe.sqlite"), "--violations", str(violations)]
-    log = (folder / "log.txt").open("wb")
-    process = subprocess.Popen(
-        command, cwd=Path(__file__).parent.parent, stdout=log, stderr=subprocess.STDOUT, env=dict(os.environ)
-    )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        _wait_for(f"{url}/_sandbox/health", process, folder / "log.txt")
-        yield url
-    finally:
-        process.terminate()
-        process.wait(timeout=10)
-        log.close()
-    assert not violations.exists() or not violations.read_text(), violations.read_text()
+_SHARED = pytest.StashKey[str]()
+"""The folder by which the processes of this session find the servers they share."""
 
 
-def _wait_for(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    deadline = time.monotonic() + 90
-    while True:
+@pytest.hookimpl(wrapper=True)
+def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
+    """The main process holds what all share; the session has failed if something was wrong with it."""
+    if hasattr(config, "workerinput"):
+        config.stash[_SHARED] = config.workerinput["shared_servers"]
+        return (yield)
+    with tempfile.TemporaryDirectory(prefix="paysaga-tests-") as folder:
+        config.stash[_SHARED] = folder
+        servers = SharedServers(Path(folder))
         try:
-            if httpx.get(url, verify=False).is_success:
-                return
-        except httpx.TransportError:
-            pass
-        assert process.poll() is None, log.read_text()
-        assert time.monotonic() < deadline, f"{url} does not answer"
-        time.sleep(0.05)
+            status = yield
+        finally:
+            wrong = servers.end()
+        if wrong is None:
+            return status
+        config.get_terminal_writer().line(f"What the tests share was not in order:\n{wrong}", red=True)
+        return pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker process of pytest-xdist."""
+    node.workerinput["shared_servers"] = node.config.stash[_SHARED]
 
 
 @pytest.fixture(scope="session")
-async def servers(tmp_path_factory: pytest.TempPathFactory, sandbox_url: str) -> AsyncIterator[Servers]:
+def shared(request: pytest.FixtureRequest) -> Addresses:
+    """Where they are; this makes them start."""
+    return addresses(Path(request.config.stash[_SHARED]))
+
+
+@pytest.fixture(scope="session")
+def sandbox_url(shared: Addresses) -> str:
+    """The Stripe sandbox, every answer of which is held against Stripe's own API description."""
+    return shared.sandbox
+
+
+@pytest.fixture(scope="session")
+async def servers(tmp_path_factory: pytest.TempPathFactory, shared: Addresses) -> AsyncIterator[Servers]:
     """What almost every test runs on."""
-    folder = tmp_path_factory.mktemp("servers")
-    async with running_servers(folder, sandbox_url) as (found, _, _):
+    async with postgres_of_its_own(tmp_path_factory.mktemp("servers"), shared) as found:
         yield found
 
 

@@ -1,4 +1,4 @@
-"""Postgres and Temporal for tests, and a proxy that loses connections."""
+"""Postgres, Temporal and the Stripe sandbox for tests, and a proxy that loses connections."""
 
 import asyncio
 import tempfile
@@ -12,6 +12,8 @@ from activities.temporal_client import connect
 from cli.stack.postgres import Postgres
 from cli.stack.preparation import prepare_database
 from cli.stack.temporal import TemporalServer
+from tests.shared_servers import Addresses
+from tests.stripe_sandbox.process import SandboxProcess
 from tests.world import TEMPLATE, Servers, settings_for
 from worker.temporal_setup import prepare_namespace
 
@@ -25,19 +27,43 @@ DYNAMIC_CONFIG = (
 
 
 @asynccontextmanager
+async def shared(folder: Path) -> AsyncIterator[Addresses]:
+    """What all processes of a session share. Every answer of the sandbox is held against Stripe's own API description.
+
+    Raises `AssertionError` at the end if one had a wrong shape, or if the sandbox has logged anything.
+    """
+    sandbox = SandboxProcess(folder)
+    sandbox.start()
+    try:
+        async with TemporalServer(folder / "temporal", dynamic_config=DYNAMIC_CONFIG) as temporal:
+            yield Addresses(temporal=temporal.address, sandbox=sandbox.url, sandbox_data=str(sandbox.data))
+    finally:
+        sandbox.stop()
+    assert sandbox.complaints() == ""
+
+
+@asynccontextmanager
+async def postgres_of_its_own(folder: Path, addresses: Addresses) -> AsyncIterator[Servers]:
+    """Postgres with a migrated template database, beside what is shared."""
+    with _quick_folder(folder) as quick:
+        async with Postgres(quick / "postgres", fsync=False, temporary=True) as postgres:
+            yield await _prepared(postgres, addresses.temporal, addresses.sandbox)
+
+
+@asynccontextmanager
 async def running_servers(
     folder: Path, sandbox_url: str, *, durable: bool = False
 ) -> AsyncIterator[tuple[Servers, Postgres, TemporalServer]]:
-    """Postgres with a migrated template database, and Temporal. `durable` survives a SIGKILL of Postgres."""
+    """Postgres and Temporal for a test that ends them. `durable` survives a SIGKILL of Postgres."""
     with _quick_folder(folder) as quick:
         async with (
             Postgres(quick / "postgres", fsync=durable, temporary=True) as postgres,
             TemporalServer(folder / "temporal", dynamic_config=DYNAMIC_CONFIG) as temporal,
         ):
-            yield await _prepared(postgres, temporal, sandbox_url), postgres, temporal
+            yield await _prepared(postgres, temporal.address, sandbox_url), postgres, temporal
 
 
-async def _prepared(postgres: Postgres, temporal: TemporalServer, sandbox_url: str) -> Servers:
+async def _prepared(postgres: Postgres, temporal_address: str, sandbox_url: str) -> Servers:
     await prepare_database(postgres.owner_url, service="paysaga_service")
     admin = await asyncpg.connect(postgres.url("postgres", "postgres"))
     await admin.execute(f"ALTER DATABASE paysaga RENAME TO {TEMPLATE}")
@@ -46,7 +72,7 @@ async def _prepared(postgres: Postgres, temporal: TemporalServer, sandbox_url: s
         superuser_url=lambda database: postgres.url("postgres", database),
         owner_url=lambda database: postgres.url("paysaga_owner", database),
         database_url=lambda database: postgres.url("paysaga_service", database),
-        temporal_address=temporal.address,
+        temporal_address=temporal_address,
         sandbox_url=sandbox_url,
     )
     settings = settings_for(found, TEMPLATE, 0, "sk_test_session")

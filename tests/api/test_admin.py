@@ -122,7 +122,11 @@ async def test_retry(servers: Servers) -> None:
 
 
 async def test_nothing_to_help(world: World) -> None:
-    """A saga that is over can be neither hurried nor resumed; one that runs not resumed. Each is replayed."""
+    """A saga that is over can be neither hurried nor resumed; one that runs not resumed. Each is replayed.
+
+    No event is delivered, for a late one starts a short saga that looks at what is over, and that could be hurried.
+    """
+    await world.sandbox.event_fault("*", "drop")
     running = (await world.accepted_deposit(user="runs"))["id"]
     over = (await world.accepted_deposit(user="over"))["id"]
     await world.call("POST", f"/v1/deposits/{over}/cancel", user="over")

@@ -4,7 +4,7 @@ import ast
 import io
 import re
 import tokenize
-from collections.abc import Iterator
+from functools import cache
 
 from tests.architecture.source import (
     EVERYTHING,
@@ -21,11 +21,11 @@ from tests.architecture.source import (
 # ── What is written about the code ──
 
 
-def comments(module: Module) -> Iterator[tuple[int, str]]:
+@cache
+def comments(module: Module) -> tuple[tuple[int, str], ...]:
     """Every comment and its line."""
-    for token in tokenize.generate_tokens(io.StringIO(module.text).readline):
-        if token.type == tokenize.COMMENT:
-            yield token.start[0], token.string
+    tokens = tokenize.generate_tokens(io.StringIO(module.text).readline)
+    return tuple((token.start[0], token.string) for token in tokens if token.type == tokenize.COMMENT)
 
 
 def test_the_source_was_found() -> None:

@@ -7,6 +7,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from cli.stack.data import DataDirectory
 from db.invariants import Invariant
 from tests.auditing import assert_clean
@@ -114,6 +116,7 @@ async def test_settings_come_from_the_stack_where_the_shell_names_no_database(wo
     assert (ended.code, ended.out) == (0, "audit: 0 violations\n")
 
 
+@pytest.mark.long
 async def test_what_cannot_be_reached_is_exit_2(world: World) -> None:
     cases = {
         "Postgres cannot be read": {"DATABASE_URL": f"postgresql://paysaga@{NOWHERE}/paysaga"},

@@ -17,6 +17,8 @@ from tests.audit.test_command import environment, paysaga_audit
 from tests.auditing import assert_clean
 from tests.world import Servers, World, open_world
 
+pytestmark = pytest.mark.long
+
 AVAILABLE, ESCROW = AccountKind.WALLET_AVAILABLE, AccountKind.WALLET_ESCROW
 SERVICE_FEES, PLATFORM_FEES = AccountKind.SERVICE_FEES, AccountKind.PLATFORM_FEES
 DIFFERS = Invariant.OFFER_DIFFERS_FROM_LEDGER

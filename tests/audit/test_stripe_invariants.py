@@ -14,6 +14,8 @@ from tests.audit.planting import audited_through, behind_the_triggers, post, see
 from tests.auditing import assert_clean
 from tests.world import World, until
 
+pytestmark = pytest.mark.long
+
 LOSSES, STRIPE_BALANCE = AccountKind.DISPUTE_LOSSES, AccountKind.STRIPE_BALANCE
 
 

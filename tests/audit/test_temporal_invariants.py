@@ -23,6 +23,8 @@ from tests.audit.withdrawing import contractor
 from tests.auditing import assert_clean, audited
 from tests.world import World, until
 
+pytestmark = pytest.mark.long
+
 
 async def test_operation_whose_workflow_was_terminated(world: World, awaiting: str) -> None:
     await world.workflow(awaiting).terminate("planted")

@@ -21,6 +21,8 @@ from tests.audit.withdrawing import contractor
 from tests.auditing import assert_clean, audited
 from tests.world import Servers, World, open_world
 
+pytestmark = pytest.mark.long
+
 AVAILABLE, IN_TRANSIT = AccountKind.WALLET_AVAILABLE, AccountKind.WALLET_IN_TRANSIT
 CONNECTED, IN_FLIGHT = AccountKind.CONNECTED_BALANCE, AccountKind.PAYOUTS_IN_FLIGHT
 STRIPE_BALANCE, BANK = AccountKind.STRIPE_BALANCE, AccountKind.PLATFORM_BANK

@@ -125,6 +125,7 @@ def ended(operation: dict[str, Any]) -> tuple[str, str, list[str]]:
     return operation["name"], operation["status"], [step["step"] for step in operation["steps"]][-2:]
 
 
+@pytest.mark.long
 def test_the_story_ends_well_and_leaves_nothing_behind(command: Command) -> None:
     command.until(command.ended)
 
@@ -208,6 +209,7 @@ def starting(tmp_path: Path, kept: Command) -> Iterator[Command]:
     yield from start(tmp_path)
 
 
+@pytest.mark.long
 def test_ctrl_c_while_the_stack_starts(starting: Command) -> None:
     starting.until(lambda: bool(starting.parts))
 
@@ -221,6 +223,7 @@ def test_ctrl_c_while_the_stack_starts(starting: Command) -> None:
     assert list(starting.temporary.iterdir()) == []
 
 
+@pytest.mark.long
 def test_keep_lets_the_stack_run_until_ctrl_c(kept: Command) -> None:
     kept.until(lambda: "The stack runs until Ctrl-C" in kept.err or kept.ended())
     assert httpx.get(f"{json.loads(kept.out)['stack']['api']}/readyz").is_success

@@ -144,6 +144,7 @@ async def test_a_wrong_login_is_told_without_its_password(postgres: Postgres) ->
     assert "geheim" not in str(caught.value)
 
 
+@pytest.mark.long
 async def test_the_whole_stack_on_services_behind_tls(tmp_path: Path, postgres: Postgres, authority: Authority) -> None:
     async with (
         TemporalServer(tmp_path / "temporal") as temporal,

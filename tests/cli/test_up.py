@@ -29,6 +29,7 @@ def run_sql(url: str, sql: str) -> object:
     return asyncio.run(run())
 
 
+@pytest.mark.long
 def test_it_starts_is_killed_continues_and_ends(data: Path) -> None:
     parts = {"postgres", "temporal", "sandbox", "api", "worker"}
 
@@ -97,6 +98,7 @@ def test_it_starts_is_killed_continues_and_ends(data: Path) -> None:
         httpx.get(ready)
 
 
+@pytest.mark.long
 def test_ctrl_c_ends_it_cleanly_while_it_starts(data: Path) -> None:
     up = Up(data)
     wait(lambda: bool(identities(data)))

@@ -22,6 +22,8 @@ from domain.offers import OfferTerms, OfferVerb, Party
 from tests.faults.escrow import Escrow
 from tests.world import Servers
 
+pytestmark = pytest.mark.long
+
 DAYS = [0.25, 3.0, 6.0, 8.0, 15.0]
 """How much time may pass at once; more or less than what the parties have: 7, 14 and 7 days."""
 

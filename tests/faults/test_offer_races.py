@@ -19,6 +19,8 @@ from tests.auditing import assert_clean
 from tests.faults.escrow import Escrow
 from tests.world import Servers, World
 
+pytestmark = pytest.mark.long
+
 WEEK = 7 * 86_400 + 1.0
 """Seconds after which nobody's silence is waited for any longer."""
 
@@ -96,8 +98,8 @@ WHOSE = {"accept": "carl", "decline": "carl", "agree-cancel": "carl", "deliver":
 
 WORDS: dict[str, dict[str, Any]] = {"release": {"milestone": 1}, "contest": {"reason": "half of it is missing"}}
 
-SOME_TIMES = pytest.param(4, marks=pytest.mark.long)
-"""How often each race is run, where that takes long."""
+SOME_TIMES = 4
+"""How often each race is run."""
 
 
 async def _do(world: World, offer_id: str, verb: str, *, left: int = 10_000) -> str:
@@ -181,10 +183,9 @@ async def _ended(world: World, offer_ids: list[str]) -> None:
     await assert_clean(world)
 
 
-@pytest.mark.parametrize("times", [1, SOME_TIMES])
-async def test_f08_two_verbs_at_once(world: World, times: int) -> None:
+async def test_f08_two_verbs_at_once(world: World) -> None:
     # Given offers for each pair of verbs
-    races = [race for race in RACES.values() for _ in range(times)]
+    races = [race for race in RACES.values() for _ in range(SOME_TIMES)]
     await _rich(world, len(races))
     offers = await asyncio.gather(*(_prepared(world, race) for race in races))
 
@@ -202,9 +203,8 @@ async def test_f08_two_verbs_at_once(world: World, times: int) -> None:
     await _ended(world, offers)
 
 
-@pytest.mark.parametrize("times", [SOME_TIMES])
-async def test_f08_verbs_when_their_time_runs_out(world: World, times: int) -> None:
-    races = [race for race in AGAINST_THE_CLOCK.values() for _ in range(times)]
+async def test_f08_verbs_when_their_time_runs_out(world: World) -> None:
+    races = [race for race in AGAINST_THE_CLOCK.values() for _ in range(SOME_TIMES)]
     await _rich(world, len(races))
     offers = await asyncio.gather(*(_prepared(world, race) for race in races))
 

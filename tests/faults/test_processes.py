@@ -63,6 +63,7 @@ async def _answer_3d_secure(world: World, operation_id: str) -> None:
     await world.sandbox.complete_3ds(waiting["details"]["payment_intent"])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", ["/v1/customers", "/v1/payment_intents"])
 async def test_f34_worker_killed_between_stripes_commit_and_ours(servers: Servers, path: str) -> None:
     async with open_world(servers, pacing=QUICK, worker=False, answer_within=0.1) as world:

@@ -1,4 +1,4 @@
-"""One checked sandbox for the session; a random key for each test, so that tests cannot see each other.
+"""The session's checked sandbox; a random key for each test, so that tests cannot see each other.
 
 `platform` is a test's own account at the sandbox. `stripe_account` is where a contract is checked: the sandbox, and
 with `-m stripe_live` and STRIPE_SECRET_KEY Stripe's test mode.
@@ -18,6 +18,7 @@ import stripe
 
 from stripe_sandbox.ids import derived_id
 from stripe_sandbox.store import Store
+from tests.shared_servers import Addresses
 from tests.stripe_sandbox.process import SandboxProcess
 from tests.stripe_sandbox.receiver import Receiver, receiving
 
@@ -161,28 +162,18 @@ def random_key() -> str:
     return f"sk_test_{secrets.token_hex(12)}"
 
 
-@pytest.fixture(scope="session")
-def shared_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxProcess]:
-    """The session's sandbox. At the end no answer may have had a wrong shape, and nothing may have been logged."""
-    process = SandboxProcess(tmp_path_factory.mktemp("stripe_sandbox"))
-    process.start()
-    yield process
-    process.stop()
-    assert process.complaints() == ""
-
-
 @pytest.fixture
-async def platform(shared_process: SandboxProcess) -> AsyncIterator[Platform]:
+async def platform(sandbox_url: str) -> AsyncIterator[Platform]:
     """An account of the test's own, with Stripe's inconveniences."""
-    account = Platform(shared_process.url, random_key())
+    account = Platform(sandbox_url, random_key())
     yield account
     await account.close()
 
 
 @pytest.fixture
-def store(shared_process: SandboxProcess) -> Iterator[Store]:
+def store(shared: Addresses) -> Iterator[Store]:
     """The state file, for what no API can do yet, or must never do."""
-    opened = Store(str(shared_process.data))
+    opened = Store(shared.sandbox_data)
     yield opened
     opened.close()
 
@@ -199,7 +190,7 @@ async def connected(platform: Platform) -> str:
 async def stripe_account(request: pytest.FixtureRequest) -> AsyncIterator[Account]:
     """Where a contract is checked."""
     if request.param == "sandbox":
-        account = Account(request.getfixturevalue("shared_process").url, random_key())
+        account = Account(request.getfixturevalue("sandbox_url"), random_key())
     else:
         key = os.environ.get("STRIPE_SECRET_KEY", "")
         if not key.startswith("sk_test_"):

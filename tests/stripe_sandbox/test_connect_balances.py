@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.stripe_sandbox.conftest import random_key
-from tests.stripe_sandbox.process import SandboxProcess
 
 ACCOUNTS = 2
 
@@ -93,10 +92,8 @@ class World:
 
 @settings(max_examples=12, deadline=None)
 @given(steps=STEPS)
-def test_every_balance_is_the_sum_of_its_transactions(
-    shared_process: SandboxProcess, steps: list[tuple[str, int, int]]
-) -> None:
-    world = World(shared_process.url)
+def test_every_balance_is_the_sum_of_its_transactions(sandbox_url: str, steps: list[tuple[str, int, int]]) -> None:
+    world = World(sandbox_url)
     for step in steps:
         world.step(*step)
     world.check()

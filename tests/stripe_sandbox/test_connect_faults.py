@@ -92,6 +92,7 @@ async def test_faults_by_event(platform: Platform, receiver: Receiver) -> None:
     assert [event.type for event in missing.data] == ["payout.paid"]
 
 
+@pytest.mark.long
 async def test_a_payout_under_way_survives_sigkill(own_process: SandboxProcess, receiver: Receiver) -> None:
     key = random_key()
     platform = Platform(own_process.url, key)

@@ -15,6 +15,7 @@ from tests.stripe_sandbox.receiver import Receiver, eventually
 DAY = 86_400
 
 
+@pytest.mark.long
 async def test_sigkill_between_requests_loses_nothing(own_process: SandboxProcess, receiver: Receiver) -> None:
     key = random_key()
     platform = Platform(own_process.url, key)
@@ -43,6 +44,7 @@ async def test_sigkill_between_requests_loses_nothing(own_process: SandboxProces
     await platform.close()
 
 
+@pytest.mark.long
 async def test_sigkill_at_any_moment_halves_nothing(own_process: SandboxProcess) -> None:
     """Every acknowledged request survives; of the others, each is whole or absent."""
     key = random_key()

@@ -1,0 +1,91 @@
+"""What the processes of one test session share: a Temporal server, and a Stripe sandbox whose every answer is checked.
+
+pytest's main process begins a small process, which starts the servers when the first test wants them and ends them with
+pytest, however that ends. Postgres is not shared: a wallet's statement ends where the oldest transaction of the whole
+server began, so one test's open transaction would hide another's entries.
+"""
+
+import asyncio
+import json
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+READY_WITHIN = 120.0
+"""Seconds."""
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where they are: `host:port` of Temporal, the sandbox's URL and the path of its state file."""
+
+    temporal: str
+    sandbox: str
+    sandbox_data: str
+
+
+class SharedServers:
+    """The process that runs them, as pytest's main process holds it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._log = folder / "log.txt"
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.shared_servers", str(folder)],
+                cwd=ROOT,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def end(self) -> str | None:
+        """End them. Returns what was wrong with them, if anything."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        return self._log.read_text() if self._process.wait(timeout=60) != 0 else None
+
+
+def addresses(folder: Path) -> Addresses:
+    """Where the servers are, once they run: whoever asks first makes them start."""
+    (folder / "wanted").touch()
+    deadline = time.monotonic() + READY_WITHIN
+    while not (found := folder / "addresses.json").exists():
+        assert time.monotonic() < deadline, (folder / "log.txt").read_text()
+        time.sleep(0.05)
+    return Addresses(**json.loads(found.read_text()))
+
+
+async def _serve(folder: Path, over: threading.Event) -> None:
+    # Importing all that takes seconds, which a session that wants no servers is spared.
+    from tests.servers import shared
+
+    async with shared(folder) as found:
+        written = folder / "addresses.json.new"
+        written.write_text(json.dumps(asdict(found)))
+        written.rename(folder / "addresses.json")
+        await asyncio.to_thread(over.wait)
+
+
+def main() -> None:
+    """Serve until stdin ends, which it does when pytest's main process does."""
+    folder, over = Path(sys.argv[1]), threading.Event()
+
+    def listen() -> None:
+        sys.stdin.read()
+        over.set()
+
+    threading.Thread(target=listen, daemon=True).start()
+    while not over.wait(0.05):
+        if (folder / "wanted").exists():
+            asyncio.run(_serve(folder, over))
+            return
+
+
+if __name__ == "__main__":
+    main()
