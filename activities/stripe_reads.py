@@ -4,7 +4,7 @@ Whose objects are asked for is said by an account's id; `PLATFORM`, the empty st
 """
 
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from datetime import UTC, datetime
 from typing import Any
 
@@ -60,6 +60,19 @@ class StripeReads:
         """What a connected account can give now, in minor units."""
         found = (await self._client.v1.balance.retrieve_async(None, {"stripe_account": stripe_account})).to_dict()
         return sum(amount["amount"] for amount in found["available"] if amount["currency"] == currency)
+
+    async def undelivered_events(
+        self, types: Collection[str], *, account: str, until: datetime, after: str | None
+    ) -> tuple[list[Json], str | None]:
+        """A page of the events of the last 30 days, up to `until`, that one of our endpoints has not acknowledged.
+
+        Newest first, and after which event the next page begins (https://docs.stripe.com/api/events/list).
+        """
+        params: Json = {"delivery_success": False, "types": sorted(types), "limit": _LARGEST_PAGE}
+        params |= {"created": {"lte": int(until.timestamp())}} | ({"starting_after": after} if after else {})
+        page = await self._client.v1.events.list_async(params, _patiently(account))  # type: ignore[arg-type] # a plain dict
+        found = [one.to_dict() for one in page.data]
+        return found, found[-1]["id"] if page.has_more else None
 
     # ── For the audit, which looks at everything: a thousand requests may have gone before one of these ──
 

@@ -1,20 +1,13 @@
 """JSON as others send it, read without surprises."""
 
 import json
-import math
-import re
 from typing import Any
 
+from db.jsonb import DEEPEST, unstorable
 from domain.errors import MalformedRequest
-
-DEEPEST = 32
-"""Levels of nesting. Nothing that we or Stripe send comes near it."""
 
 _LONGEST_INTEGER = 100
 """Digits. Python refuses to read 4300 of them, and takes its time before."""
-
-_NO_TEXT = re.compile("[\x00\ud800-\udfff]")
-"""What Postgres keeps in no text: NUL, and halves of a character."""
 
 
 def read_object(body: bytes) -> dict[str, Any]:
@@ -37,26 +30,6 @@ def read_object(body: bytes) -> dict[str, Any]:
     if flaw is not None:
         raise MalformedRequest(f"The body cannot be kept: it {flaw}.")
     return value
-
-
-def unstorable(value: Any, *, numbers: bool = True) -> str | None:
-    """Why Postgres could not keep parsed JSON as `jsonb`; None if it could. `numbers`: whether to look at those too."""
-    level = [value]
-    for _ in range(DEEPEST):
-        inner: list[Any] = []
-        for one in level:
-            if isinstance(one, dict):
-                inner += [*one.keys(), *one.values()]
-            elif isinstance(one, list):
-                inner += one
-            elif isinstance(one, str) and _NO_TEXT.search(one):
-                return "holds a NUL character or an unpaired surrogate"
-            elif numbers and isinstance(one, float) and not math.isfinite(one):
-                return "holds a number that is not finite"
-        if not inner:
-            return None
-        level = inner
-    return f"is nested deeper than {DEEPEST} levels"
 
 
 def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -45,6 +45,19 @@ async def everybodys(connection: AsyncConnection) -> list[str]:
     return list((await connection.execute(sa.select(connected_accounts.c.id))).scalars())
 
 
+async def lately_withdrawn_from(connection: AsyncConnection) -> list[str]:
+    """Stripe's ids of the accounts whose owners have a withdrawal that is open, or was in the last 30 days."""
+    query = sa.text("""
+        SELECT DISTINCT account.id
+        FROM connected_accounts AS account
+        JOIN operations AS operation ON operation.user_id = account.user_id AND operation.kind = 'withdrawal'
+        WHERE NOT account.deauthorized
+          AND (operation.closed_at IS NULL OR operation.closed_at > app_now() - interval '30 days')
+        ORDER BY account.id
+    """)
+    return list((await connection.execute(query)).scalars())
+
+
 def account_of(row: sa.RowMapping) -> ConnectedAccount:
     """A row as the domain knows it."""
     return ConnectedAccount.model_validate({name: row[name] for name in ConnectedAccount.model_fields})

@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 
 import asyncpg
 import sqlalchemy as sa
@@ -70,6 +71,12 @@ def _replace_dead_connections(engine: AsyncEngine) -> None:
 
     sa.event.listen(engine.sync_engine, "checkin", put_back)
     sa.event.listen(engine.sync_engine, "checkout", take)
+
+
+async def now(connection: AsyncConnection) -> datetime:
+    """The time by the database's clock, which tests set forward."""
+    found: datetime = (await connection.execute(sa.func.app_now())).scalar_one()
+    return found
 
 
 class WrongDeployment(Exception):

@@ -150,6 +150,10 @@ class Settings(BaseSettings):
     """Seconds between two sweeps for operations not started and events not processed."""
     sweep_older_than: float = Field(default=15.0, ge=0, allow_inf_nan=False)
     """Seconds that the ordinary path has before a sweep steps in."""
+    catch_up_every: float = Field(default=600.0, gt=0, allow_inf_nan=False)
+    """Seconds between two looks at Stripe's Events API for what no webhook brought."""
+    catch_up_older_than: float = Field(default=120.0, ge=0, allow_inf_nan=False)
+    """Seconds that an event has to come by itself before it is read there."""
     sticky_timeout: float = Field(default=5.0, gt=0)
     """Seconds that a saga's next task waits for the worker that has the saga in memory, which may have died, before any
     other takes it."""

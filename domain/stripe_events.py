@@ -3,6 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import BaseModel
+
+from domain.pacing import Pacing
+
 _OF_ACCOUNTS = frozenset(
     {
         "account.updated",
@@ -65,3 +69,25 @@ def read(payload: dict[str, Any]) -> Reading:
         operation_id=operation_id if isinstance(operation_id, str) else None,
         related=tuple(name for name in related if isinstance(name, str)),
     )
+
+
+class EventPage(BaseModel):
+    """One page of what Stripe could not deliver: an account's (empty: our own), after the event `after`."""
+
+    account: str
+    after: str | None = None
+
+
+class PageRead(BaseModel):
+    """What was on it: how many events were `new` to us, and after which the `next` page begins, if there is one."""
+
+    new: int
+    next: str | None = None
+
+
+class CatchUpRound(BaseModel):
+    """Once through the accounts. `left`: those still to come (None: all); `unread`: those that could not be read."""
+
+    pacing: Pacing
+    left: list[str] | None = None
+    unread: list[str] = []

@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +16,9 @@ from domain.settings import Settings
 from tests.world import until
 
 ROOT = Path(__file__).parent.parent
+
+LAST_WORDS = 5_000
+"""Characters of its log that a failing test shows of a process."""
 
 
 def environment(settings: Settings) -> dict[str, str]:
@@ -56,6 +60,12 @@ class Process:
         assert self._running.stdout is not None
         return (await self._running.stdout.readline()).decode().strip()
 
+    @property
+    def state(self) -> str:
+        """Whether it runs, as a failing test shows it."""
+        code = self._running.returncode
+        return "still running" if code is None else f"ended with {code}"
+
     async def kill(self) -> None:
         """SIGKILL: no warning, no goodbye."""
         self._running.kill()
@@ -74,24 +84,30 @@ class Process:
 
 @asynccontextmanager
 async def running(settings: Settings, *module: str, **more: str) -> AsyncIterator[Process]:
-    """`python -m module…` with the test's settings, ended with the block."""
-    process = Process(
-        await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            *module,
-            cwd=ROOT,
-            env=environment(settings) | more,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            start_new_session=True,
-            stderr=asyncio.subprocess.DEVNULL if "PAYSAGA_TEST_NOISE" not in os.environ else None,
+    """`python -m module…` with the test's settings, ended with the block. Where that fails, its last words are told."""
+    with tempfile.TemporaryFile() as log:
+        process = Process(
+            await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                *module,
+                cwd=ROOT,
+                env=environment(settings) | more,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                start_new_session=True,
+                stderr=log if "PAYSAGA_TEST_NOISE" not in os.environ else None,
+            )
         )
-    )
-    try:
-        yield process
-    finally:
-        await process.stop()
+        try:
+            yield process
+        except BaseException:
+            log.seek(0)
+            last = log.read().decode(errors="replace")[-LAST_WORDS:]
+            sys.stderr.write(f"{' '.join(module)} ({process.state}) said at last:\n{last}\n")
+            raise
+        finally:
+            await process.stop()
 
 
 @asynccontextmanager

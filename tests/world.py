@@ -39,9 +39,11 @@ from cli.stack.ports import free_port
 from db.engine import Database, open_database
 from domain.pacing import Pacing
 from domain.settings import Settings
+from domain.stripe_events import CatchUpRound
 from tests.sandbox import Sandbox
 from worker.main import Parts, build
 from worker.sandboxing import RUNNER
+from workflows.catch_up import CatchUp
 from workflows.sweep import Sweep
 
 PATIENCE = 90.0
@@ -407,6 +409,15 @@ class World:
             task_queue=self.settings.task_queue,
         )
 
+    async def catch_up(self) -> int:
+        """One look at Stripe's Events API now, as the Schedule would start it: how many events were new."""
+        return await self.temporal.execute_workflow(
+            CatchUp.run,
+            CatchUpRound(pacing=self.settings.pacing),
+            id=f"catch-up-{uuid.uuid4()}",
+            task_queue=self.settings.task_queue,
+        )
+
 
 async def _execute(url: str, statements: str) -> None:
     connection = await asyncpg.connect(url)
@@ -429,6 +440,7 @@ def settings_for(servers: Servers, database: str, port: int, key: str, *, pacing
         pacing=pacing,
         answer_within=30.0,
         sweep_older_than=0.0,
+        catch_up_older_than=0.0,
         sticky_timeout=0.5,
     )
 

@@ -12,6 +12,7 @@ from temporalio.client import Client
 from temporalio.worker import Interceptor, Worker, WorkflowRunner
 
 from activities import logs
+from activities.catching_up import CatchUpActivities
 from activities.connected_accounts import ConnectedAccountActivities
 from activities.deposit_ledger import DepositLedger
 from activities.dispatch import SagaDispatcher
@@ -31,6 +32,7 @@ from activities.withdrawal_ledger import WithdrawalLedger
 from db.engine import Database, open_database
 from domain.settings import Settings
 from worker.sandboxing import RUNNER
+from workflows.catch_up import CatchUp
 from workflows.connected_account import ConnectedAccount
 from workflows.deposit import Deposit
 from workflows.followup import FollowUp
@@ -50,6 +52,7 @@ WORKFLOWS = (
     Offer,
     Sweep,
     SnapshotBalances,
+    CatchUp,
 )
 """Every workflow there is."""
 
@@ -82,6 +85,9 @@ def build(parts: Parts, *, around: Sequence[Interceptor] = (), runner: WorkflowR
     dispatcher = SagaDispatcher(parts.temporal, task_queue=settings.task_queue, pacing=pacing)
     starts = StartActivities(parts.database, dispatcher)
     sweeps = SweepActivities(parts.database, dispatcher, older_than=settings.sweep_older_than)
+    catching_up = CatchUpActivities(
+        parts.database, reads, livemode=settings.livemode, older_than=settings.catch_up_older_than
+    )
     return Worker(
         parts.temporal,
         task_queue=settings.task_queue,
@@ -120,6 +126,8 @@ def build(parts: Parts, *, around: Sequence[Interceptor] = (), runner: WorkflowR
             sweeps.deliver_unprocessed_events,
             sweeps.deliver_unanswered_verbs,
             sweeps.snapshot_platform_balances,
+            catching_up.accounts_to_catch_up_with,
+            catching_up.catch_up,
         ],
         workflow_runner=runner,
         interceptors=[*around, RetryTier(pacing)],

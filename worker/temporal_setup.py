@@ -29,6 +29,8 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities import visibility
 from domain.settings import Settings
+from domain.stripe_events import CatchUpRound
+from workflows.catch_up import CatchUp
 from workflows.sweep import SnapshotBalances, Sweep
 
 SNAPSHOT_EVERY = timedelta(minutes=5)
@@ -37,9 +39,11 @@ SNAPSHOT_EVERY = timedelta(minutes=5)
 async def prepare(client: Client, settings: Settings) -> None:
     """Bring the namespace to what the code expects. May be called again at any time, by several at once."""
     await prepare_namespace(client, settings)
-    every = timedelta(seconds=settings.sweep_every)
-    await _schedule(client, settings, "sweep", Sweep.run, every)
-    await _schedule(client, settings, "snapshot-balances", SnapshotBalances.run, SNAPSHOT_EVERY)
+    pacing = settings.pacing
+    await _schedule(client, settings, "sweep", Sweep.run, pacing, timedelta(seconds=settings.sweep_every))
+    catch_up_every = timedelta(seconds=settings.catch_up_every)
+    await _schedule(client, settings, "catch-up", CatchUp.run, CatchUpRound(pacing=pacing), catch_up_every)
+    await _schedule(client, settings, "snapshot-balances", SnapshotBalances.run, pacing, SNAPSHOT_EVERY)
 
 
 async def prepare_namespace(client: Client, settings: Settings) -> None:
@@ -83,9 +87,11 @@ async def _search_attributes(client: Client) -> None:
         )
 
 
-async def _schedule(client: Client, settings: Settings, name: str, run: Callable[..., Any], every: timedelta) -> None:
+async def _schedule(
+    client: Client, settings: Settings, name: str, run: Callable[..., Any], given: object, every: timedelta
+) -> None:
     schedule = Schedule(
-        action=ScheduleActionStartWorkflow(run, settings.pacing, id=name, task_queue=settings.task_queue),
+        action=ScheduleActionStartWorkflow(run, given, id=name, task_queue=settings.task_queue),
         spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=every)]),
         # One at a time: what a sweep does not get through, the next one finds again.
         policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP),

@@ -16,6 +16,7 @@ from api.models import Withdrawal, arrival_after, withdrawal_of
 from api.requests import ClientRoute
 from api.services import Held, Services
 from db import acceptance, connected_accounts, users
+from db.engine import now
 from domain import errors
 from domain.money import Money
 from domain.operations import OperationKind
@@ -147,7 +148,7 @@ async def preview_withdrawal(caller: Earner, wanted: NewWithdrawal, held: Held) 
     user_id, money = caller.acts_for(wanted.user_id), _money(held, wanted)
     async with held.database.transaction() as connection:
         standing = await _standing(held, connection, user_id, money.currency)
-        now = (await connection.execute(sa.func.app_now())).scalar_one()
+        today = await now(connection)
     against = refusals(standing, money)
     return Preview(
         allowed=not against,
@@ -164,7 +165,7 @@ async def preview_withdrawal(caller: Earner, wanted: NewWithdrawal, held: Held) 
         withdrawable=standing.withdrawable,
         amount=money.amount,
         currency=money.currency,
-        estimated_arrival=arrival_after(now, held.settings.payout_days),
+        estimated_arrival=arrival_after(today, held.settings.payout_days),
     )
 
 

@@ -150,7 +150,10 @@ def test_a_wallets_currency_is_one_that_stripe_settles(name: str, code: str) -> 
         settings(**{name: {code: {"smallest": 1_000}}})
 
 
-@pytest.mark.parametrize("name", ["answer_within", "sweep_every", "sweep_older_than", "earnings_hold"])
+@pytest.mark.parametrize(
+    "name",
+    ["answer_within", "sweep_every", "sweep_older_than", "catch_up_every", "catch_up_older_than", "earnings_hold"],
+)
 @pytest.mark.parametrize("value", [-1.0, float("inf"), float("nan")])
 def test_a_wait_is_a_number_of_seconds(name: str, value: float) -> None:
     with pytest.raises(ValidationError):

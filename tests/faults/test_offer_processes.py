@@ -15,7 +15,7 @@ from tests.auditing import assert_clean
 from tests.processes import Process, running, running_api
 from tests.servers import running_servers
 from tests.workflows.meddling import Meddler
-from tests.world import BRISK, Servers, World, open_world, until
+from tests.world import BRISK, PATIENCE, Servers, World, open_world, until
 
 pytestmark = pytest.mark.long
 
@@ -74,7 +74,7 @@ async def test_f34_worker_killed_at_every_step(servers: Servers) -> None:
             async def killed(step: str, *moments: str) -> None:
                 for moment in moments:
                     await worker.tell(f"{step}:{moment}")
-                    assert await asyncio.wait_for(worker.said(), 30) == "-9", f"not killed {moment} {step}"
+                    assert await asyncio.wait_for(worker.said(), PATIENCE) == "-9", f"not killed {moment} {step}"
 
             answer = await world.offer(10_000, milestones=[6_000], auto_payout=True)
             assert answer.status_code == 202
@@ -190,7 +190,7 @@ async def test_f34_everything_dies_between_a_release_and_its_withdrawal(
         async with running_api(world.settings) as api, running(world.settings, "tests.crashing_worker") as worker:
             asking = asyncio.create_task(_insist(world, offer, *VERBS[1]))
             await worker.tell(point)
-            assert await asyncio.wait_for(worker.said(), 30) == "-9"
+            assert await asyncio.wait_for(worker.said(), PATIENCE) == "-9"
             await api.kill()
             with contextlib.suppress(httpx.TransportError):  # It may have been answered just in time.
                 await asking

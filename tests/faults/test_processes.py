@@ -6,7 +6,7 @@ import pytest
 
 from tests.auditing import assert_clean
 from tests.processes import running
-from tests.world import BRISK, Servers, World, open_world, until
+from tests.world import BRISK, PATIENCE, Servers, World, open_world, until
 
 STEPS = [
     "create_customer",
@@ -46,7 +46,7 @@ async def test_f34_worker_killed_at_every_step(servers: Servers) -> None:
             for step in STEPS:
                 for moment in ("before", "after") if step in ASKING else ("after",):
                     await worker.tell(f"{step}:{moment}")
-                    assert await asyncio.wait_for(worker.said(), 30) == "-9", f"not killed {moment} {step}"
+                    assert await asyncio.wait_for(worker.said(), PATIENCE) == "-9", f"not killed {moment} {step}"
             await paying
 
             # When one lives

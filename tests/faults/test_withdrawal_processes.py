@@ -7,7 +7,7 @@ import pytest
 
 from tests.auditing import assert_clean
 from tests.processes import running
-from tests.world import BRISK, Servers, World, open_world, until
+from tests.world import BRISK, PATIENCE, Servers, World, open_world, until
 
 pytestmark = pytest.mark.long
 
@@ -62,7 +62,7 @@ async def test_f34_worker_killed_at_every_step(servers: Servers) -> None:
         async with running(world.settings, "tests.crashing_worker") as worker:
             for point in POINTS:
                 await worker.tell(point)
-                assert await asyncio.wait_for(worker.said(), 30) == "-9", f"not killed at {point}"
+                assert await asyncio.wait_for(worker.said(), PATIENCE) == "-9", f"not killed at {point}"
 
             # When one lives
             await worker.tell("never")

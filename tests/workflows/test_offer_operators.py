@@ -73,7 +73,8 @@ async def test_stuck_verb_leaves_room_for_an_operator(servers: Servers) -> None:
     async with open_world(servers, answer_within=0.5) as world:
         # Given a verb that is stuck, and more that wait for it than Temporal would let be under way
         offer = await world.held_offer()
-        await world.acted(offer, "accept", user="carl")
+        await world.act(offer, "accept", user="carl")
+        await world.until(offer, lambda now: now["status"] == "accepted")
         await world.take_from_escrow(1)
         keys = [f"complete-{n}" for n in range(14)]
         asked = await asyncio.gather(*(world.act(offer, "complete", user="alice", key=key) for key in keys))

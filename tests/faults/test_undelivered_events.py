@@ -1,0 +1,114 @@
+"""What no webhook brought is read from Stripe's Events API, though no saga asks any more."""
+
+import pytest
+from temporalio.client import WorkflowFailureError
+
+from tests.auditing import assert_clean
+from tests.world import BRISK, Servers, World, open_world, until
+
+PATIENT = BRISK.model_copy(update={"polls": (3_600.0,)})
+"""Sagas that would ask Stripe themselves in an hour."""
+
+
+async def test_f29_catching_up_ends_a_deposit(servers: Servers) -> None:
+    async with open_world(servers, pacing=PATIENT) as world:
+        await world.sandbox.event_fault("*", "drop")
+        deposit = await world.accepted_deposit()
+        await world.sandbox.pay(deposit["payment_intent"], "pm_card_visa")
+        await world.sandbox.until_event("charge.updated")
+
+        assert await world.catch_up() > 0
+        await world.settled_events()
+
+        assert (await world.closed(deposit["id"]))["status"] == "succeeded"
+        assert await world.catch_up() == 0, "what is stored is not new again"
+        assert "client_secret" not in str([dict(row) for row in await world.sql("SELECT payload FROM stripe_events")])
+        await assert_clean(world)
+
+
+async def test_f29_catching_up_brings_back_what_failed_after_its_saga_had_ended(world: World) -> None:
+    # Given a withdrawal that nobody watches any more
+    await world.onboarded()
+    await world.funded()
+    withdrawal = await world.accepted_withdrawal()
+    paid = await world.closed(withdrawal)
+    await world.settled_events()
+    await world.sandbox.event_fault("*", "drop")
+
+    # When its bank sends the money back, and the webhook gets lost
+    await world.sandbox.control("POST", f"payouts/{paid['details']['payout']}/fail")
+    assert (await world.operation(withdrawal))["status"] == "paid"
+    assert await world.catch_up() > 0
+    await world.settled_events()
+
+    # Then it is credited back
+    await world.until(withdrawal, lambda now: now["status"] == "reversed" and now["closed_at"] is not None)
+    assert await world.available("carl") == 20_000
+    await world.settled_events()
+    await assert_clean(world)
+
+
+async def test_catching_up_reads_every_page(world: World) -> None:
+    await world.sandbox.event_fault("*", "drop")
+    await world.sandbox.event_fault("payment_intent.succeeded", "new_id", copies=120)
+    deposit = await world.accepted_deposit(payment_method="pm_card_visa")
+    await world.closed(deposit["id"])
+
+    assert await world.catch_up() >= 121
+
+    [kept] = await world.sql("SELECT count(*) FROM stripe_events WHERE type = 'payment_intent.succeeded'")
+    assert kept["count"] == 121
+
+
+async def test_catching_up_leaves_what_may_still_come(servers: Servers) -> None:
+    async with open_world(servers, catch_up_older_than=60.0) as world:
+        await world.sandbox.event_fault("*", "drop")
+        deposit = await world.accepted_deposit(payment_method="pm_card_visa")
+        await world.closed(deposit["id"])
+
+        assert await world.catch_up() == 0
+
+        await world.skip(120)
+        assert await world.catch_up() > 0
+
+
+async def test_an_account_that_cannot_be_read_keeps_no_other_waiting(world: World) -> None:
+    # Given two contractors with withdrawals whose payouts fail unheard
+    await world.onboarded("carl")
+    await world.onboarded("rita")
+    withdrawals = {}
+    for user in ("carl", "rita"):
+        await world.funded(user)
+        withdrawals[user] = await world.accepted_withdrawal(user=user)
+    accounts = {}
+    for user, withdrawal in withdrawals.items():
+        paid = await world.closed(withdrawal)
+        accounts[user] = paid["details"]["stripe_account"]
+    await world.settled_events()
+    await world.sandbox.event_fault("*", "drop")
+    for withdrawal in withdrawals.values():
+        payout = (await world.operation(withdrawal))["details"]["payout"]
+        await world.sandbox.control("POST", f"payouts/{payout}/fail")
+
+    # When Stripe answers for all but one of them
+    unreadable, readable = sorted(accounts.values())
+    # Each attempt's requests (Stripe's library repeats a read three times), after the one for our own account
+    requests = 4 * world.settings.pacing.activity_attempts
+    await world.sandbox.fault("GET", "/v1/events", "truncate", skip=1, times=requests)
+    with pytest.raises(WorkflowFailureError) as failure:
+        await world.catch_up()
+
+    # Then the other's events are there, and the failure says whose are not
+    assert unreadable in str(failure.value.cause)
+    heard = await world.sql("SELECT DISTINCT account FROM stripe_events WHERE type = 'payout.failed'")
+    assert [row["account"] for row in heard] == [readable]
+    await world.sandbox.control("DELETE", "faults")
+    await world.catch_up()
+
+    async def both() -> bool:
+        await world.sweep()
+        return [await world.available(user) for user in accounts] == [20_000, 20_000]
+
+    await until(both)
+    await world.settled_events()
+    await assert_clean(world)
