@@ -48,7 +48,7 @@ class SharedServers:
         """End them. Returns what was wrong with them, if anything."""
         assert self._process.stdin is not None
         self._process.stdin.close()
-        return self._log.read_text() if self._process.wait(timeout=60) != 0 else None
+        return self._log.read_text() if self._process.wait(timeout=120) != 0 else None
 
 
 def addresses(folder: Path) -> Addresses:

@@ -14,6 +14,8 @@ from db.invariants import Invariant
 from tests.auditing import assert_clean
 from tests.world import World
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parent.parent.parent
 
 NOWHERE = "127.0.0.1:1"
@@ -116,7 +118,6 @@ async def test_settings_come_from_the_stack_where_the_shell_names_no_database(wo
     assert (ended.code, ended.out) == (0, "audit: 0 violations\n")
 
 
-@pytest.mark.long
 async def test_what_cannot_be_reached_is_exit_2(world: World) -> None:
     cases = {
         "Postgres cannot be read": {"DATABASE_URL": f"postgresql://paysaga@{NOWHERE}/paysaga"},

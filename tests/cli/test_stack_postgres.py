@@ -16,6 +16,8 @@ from cli.stack.errors import DataUnusable, PartFailed
 from cli.stack.postgres import OWNER, SERVICE, Postgres
 from cli.stack.processes import started_at
 
+pytestmark = pytest.mark.long
+
 
 async def query(url: str, sql: str) -> object:
     connection = await asyncpg.connect(url)

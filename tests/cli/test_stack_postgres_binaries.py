@@ -14,6 +14,8 @@ from cli.stack import postgres_binaries
 from cli.stack.accounts import Account
 from cli.stack.errors import BinaryMissing, PostgresTooOld
 
+pytestmark = pytest.mark.long
+
 
 def pretend_postgres(folder: Path, version: str) -> Path:
     """A folder of programs that say they are that version."""

@@ -17,6 +17,8 @@ from cli.stack.ports import free_port
 from cli.stack.postgres import Postgres
 from tests.cli.upping import Up, alive, identities, wait
 
+pytestmark = pytest.mark.long
+
 
 def run_sql(url: str, sql: str) -> object:
     async def run() -> object:
@@ -29,7 +31,6 @@ def run_sql(url: str, sql: str) -> object:
     return asyncio.run(run())
 
 
-@pytest.mark.long
 def test_it_starts_is_killed_continues_and_ends(data: Path) -> None:
     parts = {"postgres", "temporal", "sandbox", "api", "worker"}
 
@@ -98,7 +99,6 @@ def test_it_starts_is_killed_continues_and_ends(data: Path) -> None:
         httpx.get(ready)
 
 
-@pytest.mark.long
 def test_ctrl_c_ends_it_cleanly_while_it_starts(data: Path) -> None:
     up = Up(data)
     wait(lambda: bool(identities(data)))

@@ -11,6 +11,8 @@ from cli.stack.errors import StackError
 from tests.processes import environment
 from tests.world import World
 
+pytestmark = pytest.mark.long
+
 
 async def checked(world: World, **more: str) -> tuple[int, str]:
     """The exit code, and what was said."""

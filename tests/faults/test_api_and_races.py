@@ -53,6 +53,7 @@ async def _one_operation(world: World) -> bool:
     return len(await world.sql("SELECT FROM operations")) == 1
 
 
+@pytest.mark.long
 async def test_f04_api_killed_between_insert_and_start(servers: Servers) -> None:
     async with open_world(servers, api=False) as world:
         operation_id = await _left_by_a_dead_api(world)
@@ -70,6 +71,7 @@ async def test_f04_api_killed_between_insert_and_start(servers: Servers) -> None
             await assert_clean(world)
 
 
+@pytest.mark.long
 async def test_f04_client_retry_starts_what_a_dead_api_left(servers: Servers) -> None:
     async with open_world(servers, api=False) as world:
         operation_id = await _left_by_a_dead_api(world)

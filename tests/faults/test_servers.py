@@ -13,6 +13,8 @@ from tests.auditing import assert_clean
 from tests.servers import CommitCutter, running_servers
 from tests.world import Servers, World, open_world, until
 
+pytestmark = pytest.mark.long
+
 
 async def _credited(world: World, operation_id: str) -> None:
     closed = await world.closed(operation_id)
@@ -23,7 +25,6 @@ async def _credited(world: World, operation_id: str) -> None:
     await assert_clean(world)
 
 
-@pytest.mark.long
 async def test_f36_temporal_killed(tmp_path: Path, sandbox_url: str) -> None:
     async with (
         running_servers(tmp_path, sandbox_url) as (servers, _, temporal),
@@ -105,7 +106,6 @@ async def test_f37_connection_lost_while_a_step_commits(servers: Servers, server
         assert cutter.cut == 1
 
 
-@pytest.mark.long
 async def test_f37_postgres_killed(tmp_path: Path, sandbox_url: str) -> None:
     async with (
         running_servers(tmp_path, sandbox_url, durable=True) as (servers, postgres, _),

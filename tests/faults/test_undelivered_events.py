@@ -48,6 +48,7 @@ async def test_f29_catching_up_brings_back_what_failed_after_its_saga_had_ended(
     await assert_clean(world)
 
 
+@pytest.mark.long
 async def test_catching_up_reads_every_page(world: World) -> None:
     await world.sandbox.event_fault("*", "drop")
     await world.sandbox.event_fault("payment_intent.succeeded", "new_id", copies=120)
@@ -60,6 +61,7 @@ async def test_catching_up_reads_every_page(world: World) -> None:
     assert kept["count"] == 121
 
 
+@pytest.mark.long
 async def test_catching_up_leaves_what_may_still_come(servers: Servers) -> None:
     async with open_world(servers, catch_up_older_than=60.0) as world:
         await world.sandbox.event_fault("*", "drop")
@@ -72,6 +74,7 @@ async def test_catching_up_leaves_what_may_still_come(servers: Servers) -> None:
         assert await world.catch_up() > 0
 
 
+@pytest.mark.long
 async def test_an_account_that_cannot_be_read_keeps_no_other_waiting(world: World) -> None:
     # Given two contractors with withdrawals whose payouts fail unheard
     await world.onboarded("carl")

@@ -15,6 +15,8 @@ from tests.auditing import assert_clean
 from tests.workflows.meddling import Meddler, card_of, reset, run_and_points
 from tests.world import Servers, World, open_world, until
 
+pytestmark = pytest.mark.long
+
 WEEK = 7 * 86_400 + 1.0
 """Seconds after which nobody is waited for any longer."""
 
@@ -68,7 +70,6 @@ async def test_stuck_offer_is_found_read_and_mended(servers: Servers) -> None:
         await assert_clean(world)
 
 
-@pytest.mark.long
 async def test_stuck_verb_leaves_room_for_an_operator(servers: Servers) -> None:
     async with open_world(servers, answer_within=0.5) as world:
         # Given a verb that is stuck, and more that wait for it than Temporal would let be under way
@@ -152,7 +153,7 @@ async def test_verb_whose_saga_ended_under_it_is_answered_as_it_ended(servers: S
         await assert_clean(world)
 
 
-@pytest.mark.parametrize("wakes", ["time", pytest.param("temporal's cancel", marks=pytest.mark.long)])
+@pytest.mark.parametrize("wakes", ["time", "temporal's cancel"])
 async def test_run_that_is_behind_learns_what_came_first(world: World, wakes: str) -> None:
     # Given an offer that was accepted by a run before this one, at its last moment
     offer = await world.held_offer()
@@ -189,7 +190,6 @@ async def _activities(world: World, workflow_id: str) -> list[str]:
     ]
 
 
-@pytest.mark.long
 async def test_f45_temporal_cancel_in_every_state(world: World) -> None:
     # Given offers in each state that lasts
     ways: dict[str, list[tuple[str, str]]] = {
@@ -228,7 +228,6 @@ async def test_f45_temporal_cancel_in_every_state(world: World) -> None:
     await assert_clean(world)
 
 
-@pytest.mark.long
 async def test_f46_terminated_at_every_step_and_resumed(servers: Servers) -> None:
     steps = ["hold", "act", "start_operation"]
     meddler = Meddler("off_", steps, lambda saga: world.workflow(saga).terminate("an engineer's slip"))
@@ -275,7 +274,6 @@ async def _resumed(world: World, offer: str) -> None:
     await until(answered)
 
 
-@pytest.mark.long
 async def test_f44_reset_to_any_point(world: World) -> None:
     # Given an offer that was released in parts, each paid out
     await world.onboarded()
@@ -305,7 +303,6 @@ async def test_f44_reset_to_any_point(world: World) -> None:
     await assert_clean(world)
 
 
-@pytest.mark.long
 async def test_f44_reset_while_it_waits(world: World) -> None:
     # Given an offer of which a part was released
     offer = await world.held_offer(10_000, milestones=[6_000])
@@ -329,7 +326,6 @@ async def test_f44_reset_while_it_waits(world: World) -> None:
     await assert_clean(world)
 
 
-@pytest.mark.long
 async def test_offer_of_many_milestones_begins_new_runs_and_loses_no_verb(world: World) -> None:
     # Given so many milestones that their history grows long, and an engineer's cancel, which came too late
     offer = await world.held_offer(50_000, milestones=[1_000] * 49)

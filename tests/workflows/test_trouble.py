@@ -2,10 +2,14 @@
 
 from typing import Any
 
+import pytest
+
 from activities import visibility
 from tests.auditing import assert_clean
 from tests.workflows.meddling import card_of
 from tests.world import Servers, World, open_world
+
+pytestmark = pytest.mark.long
 
 
 async def _shown(world: World, workflow_id: str) -> dict[str, Any]:
