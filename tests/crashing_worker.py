@@ -50,6 +50,8 @@ def main() -> None:
         activity, _, moment = line.strip().partition(":")
         child = os.fork()
         if child == 0:
+            # Temporal's SDK logs to standard output, which is this process's own to answer on.
+            os.dup2(2, 1)
             asyncio.run(worker.main.serve(Settings(), around=[CrashAt(activity, moment)]))
             os._exit(0)
         _, status = os.waitpid(child, 0)

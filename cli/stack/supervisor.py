@@ -21,7 +21,7 @@ from cli.settings import settings_from
 from cli.stack.data import DataDirectory, State
 from cli.stack.options import StackOptions
 from cli.stack.parts import Part, called
-from cli.stack.ports import choose_ports
+from cli.stack.ports import PortClaims, choose_ports
 from cli.stack.postgres import FAST_THEN_IMMEDIATE, SERVICE, Postgres
 from cli.stack.processes import Child
 from cli.stack.programs import Program, Ready, answers_http, polls_temporal
@@ -45,6 +45,7 @@ class Stack:
         self._data = DataDirectory(options.data)
         self._surroundings = options.surroundings()
         self._state = State()
+        self._claims = PortClaims()
         self.parts: list[Part] = []
         """In the order of their starting."""
         self._postgres: Postgres | None = None
@@ -68,7 +69,9 @@ class Stack:
             self._state = self._data.load()
             # What the stack itself sets cannot be wrong; the rest is looked at before anything starts.
             settings_from({"DATABASE_URL": "", "STRIPE_SECRET_KEY": self._state.stripe_key, **self._surroundings})
-            self._state.ports = choose_ports(self.options.ports, self._state.ports, apis=self.options.apis)
+            self._state.ports = choose_ports(
+                self.options.ports, self._state.ports, self._claims.take, apis=self.options.apis
+            )
             self._data.save(self._state)
             # What prepares them imports nearly everything of ours: half a second that passes while they start.
             preparation = asyncio.to_thread(importlib.import_module, "cli.stack.preparation")
@@ -88,6 +91,7 @@ class Stack:
         while self.parts:
             await self.parts[-1].stop()
             self.parts.pop()
+        self._claims.release()
         self._data.close()
 
     def kill(self) -> None:

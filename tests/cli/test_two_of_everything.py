@@ -230,20 +230,20 @@ def two_free_ports() -> int:
 def test_further_apis_take_successive_ports() -> None:
     first = two_free_ports()
 
-    assert choose_ports({"api": first}, {}, apis=2)["api-2"] == first + 1
+    assert choose_ports({"api": first}, {}, is_free, apis=2)["api-2"] == first + 1
 
 
 def test_a_further_api_keeps_last_times_port() -> None:
     first, last = two_free_ports(), free_port()
 
-    assert choose_ports({"api": first}, {"api-2": last}, apis=2)["api-2"] == last
+    assert choose_ports({"api": first}, {"api-2": last}, is_free, apis=2)["api-2"] == last
 
 
 @pytest.mark.parametrize("first", ["before a part that was asked for", "the highest"])
 def test_a_further_api_whose_port_cannot_be_had_takes_a_free_one(first: str) -> None:
     asked = {"api": 65_535} if first == "the highest" else {"api": (port := two_free_ports()), "ui": port + 1}
 
-    chosen = choose_ports(asked, {}, apis=3)
+    chosen = choose_ports(asked, {}, is_free, apis=3)
 
     assert len(set(chosen.values())) == len(chosen) == 7
     assert is_free(chosen["api-2"])
