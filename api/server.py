@@ -55,6 +55,10 @@ DESCRIPTION = """Wallets, escrow and payouts for marketplaces.
 STRIPE_TIMEOUT = 5.0
 """Seconds that a request waits for Stripe."""
 
+KEEP_ALIVE = 75
+"""Seconds that an idle connection stays open: longer than clients and proxies keep theirs (mostly up to 60), so that it
+is they who close it. Closed by us, at the very moment when a request comes, it would lose that request its answer."""
+
 
 def create_app(settings: Settings, database: Database, temporal: Client, stripe: StripeClient) -> FastAPI:
     """The application. It owns nothing that it is given; whoever made the parts closes them."""
@@ -121,5 +125,6 @@ async def serve(settings: Settings) -> None:
             log_config=None,
             access_log=False,
             timeout_graceful_shutdown=15,
+            timeout_keep_alive=KEEP_ALIVE,
         )
         await uvicorn.Server(config).serve()

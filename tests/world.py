@@ -34,7 +34,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from activities.stripe_client import open_client
 from activities.temporal_client import connect
-from api.server import describe_app, gather
+from api.server import KEEP_ALIVE, describe_app, gather
 from cli.stack.ports import free_port
 from db.engine import Database, open_database
 from domain.pacing import Pacing
@@ -525,6 +525,7 @@ async def serve_api(
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=2,
+        timeout_keep_alive=KEEP_ALIVE,
     )
     server = _Server(config)
     task = asyncio.create_task(server.serve())

@@ -21,7 +21,7 @@ STEPS = [
 ASKING = ["create_customer", "create_payment_intent"]
 """Those that ask Stripe: for the others, to die before they begin is to die after the one before."""
 
-QUICK = BRISK.model_copy(update={"http_timeout": 0.6, "start_to_close": 0.9})
+QUICK = BRISK.model_copy(update={"http_timeout": 0.9, "start_to_close": 1.5})
 """Pacing that finds a dead worker's step again within 0.9 s."""
 
 

@@ -11,7 +11,7 @@ from tests.world import BRISK, PATIENCE, Servers, World, open_world, until
 
 pytestmark = pytest.mark.long
 
-QUICK = BRISK.model_copy(update={"http_timeout": 0.6, "start_to_close": 0.9})
+QUICK = BRISK.model_copy(update={"http_timeout": 0.9, "start_to_close": 1.5})
 """Pacing that finds a dead worker's step again within 0.9 s."""
 
 STEPS = [
