@@ -5,7 +5,7 @@ parked    something is wrong that time will not mend: an operator has to look. N
 anything else   not known, or not now: retried, first quickly, then patiently, for ever.
 """
 
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ActivityError, ApplicationError
 
 from domain.operations import Failure
 
@@ -33,3 +33,14 @@ def not_now(detail: str) -> ApplicationError:
 def in_doubt(detail: str) -> ApplicationError:
     """It may have happened."""
     return ApplicationError(detail, type=IN_DOUBT)
+
+
+def why(error: ActivityError) -> tuple[Failure, str]:
+    """What an activity that did not get through says, and which of these it is."""
+    cause = error.cause
+    if not isinstance(cause, ApplicationError):
+        return Failure(code="no-answer", detail="The step's worker did not answer in time."), IN_DOUBT
+    kind = cause.type or IN_DOUBT
+    if kind in (REFUSED, PARKED):
+        return Failure.model_validate(cause.details[0]), kind
+    return Failure(code=kind.replace("_", "-"), detail=cause.message), kind

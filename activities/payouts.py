@@ -2,16 +2,17 @@
 
 import stripe
 from pydantic import BaseModel, ConfigDict
+from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio import activity
 
 from activities import outcomes
 from activities.stripe_caller import StripeCaller
 from activities.stripe_reads import StripeReads, is_cut_off
-from db import connected_accounts, inbox, operations, stripe_calls
+from db import connected_accounts, inbox, ledger, operations, stripe_calls
 from db.engine import Database
 from db.inbox import InboxState
 from db.stripe_calls import Intent, Outcome
-from domain.errors import ActionRequired, NoConnectedAccount, ReversalShort
+from domain.errors import ActionRequired, NoConnectedAccount, ReversalShort, WrittenOff
 from domain.operations import Failure, OperationRef
 from domain.payouts import Payout, Reversal, Transfer
 from domain.steps import Step
@@ -91,10 +92,12 @@ class PayoutActivities:
     async def observe_payout(self, ref: OperationRef) -> Payout:
         """The payout as Stripe has it now; the events that told of it are recorded as taken in.
 
-        Raises refused if its account is cut off: then nobody can say.
+        Raises refused if its account is cut off: then nobody can say. By the code of `WrittenOff`, once an operator has
+        given it up.
         """
         async with self._database.transaction() as connection:
             call = await stripe_calls.done(connection, ref.operation_id, Step.CREATE_PAYOUT)
+            given_up = await _given_up(connection, ref.operation_id)
         assert call is not None, "a payout is made before it is looked at"
         assert call.stripe_id is not None
         try:
@@ -102,11 +105,10 @@ class PayoutActivities:
         except stripe.PermissionError as error:
             if not is_cut_off(error):
                 raise
-            raise outcomes.refused(
-                Failure(
-                    code=ActionRequired.code, detail="The account is cut off: Stripe does not say how its payout is."
-                )
-            ) from error
+            cut_off = Failure(
+                code=ActionRequired.code, detail="The account is cut off: Stripe does not say how its payout is."
+            )
+            raise outcomes.refused(given_up or cut_off) from error
         async with self._database.transaction() as connection:
             await inbox.settle(connection, list(ref.event_ids), InboxState.PROCESSED)
         return payout
@@ -116,7 +118,7 @@ class PayoutActivities:
         """Take a part of the transfer back: all that is left of it, or if that was refused what the account holds.
 
         None if nothing is left, or nothing was transferred. Raises refused if Stripe gives nothing back now: asking
-        again is a new intent.
+        again is a new intent; by the code of `WrittenOff`, if the rest was given up.
         """
         step = Step.CREATE_REVERSAL.part(part.number)
         async with self._database.transaction() as connection:
@@ -127,8 +129,11 @@ class PayoutActivities:
                 for number in range(1, part.number)
             ]
             newest = await stripe_calls.latest(connection, part.operation_id, step)
+            given_up = await _given_up(connection, part.operation_id)
         if transferred is None:
             return None
+        if given_up is not None:
+            raise outcomes.refused(given_up)
         transfer = Transfer.model_validate(transferred.result)
         back = [Reversal.model_validate(call.result).amount for call in earlier if call is not None]
         amount = transfer.amount - sum(back)
@@ -174,3 +179,9 @@ class PayoutActivities:
             return refusal  # It is cut off, as Stripe's words say already.
         due = f" Stripe asks for: {', '.join(account.due)}." if account.due else ""
         return Failure(code=refusal.code, detail=f"{refusal.detail}{due}")
+
+
+async def _given_up(connection: AsyncConnection, operation_id: str) -> Failure | None:
+    """Whether an operator has written the rest off."""
+    posted = await ledger.find(connection, operation_id, Step.WRITE_OFF)
+    return None if posted is None else Failure(code=WrittenOff.code, detail="The rest of it was written off.")

@@ -1,5 +1,8 @@
 """The one way to write to Stripe."""
 
+from dataclasses import dataclass
+from datetime import timedelta
+
 import stripe
 import structlog
 from stripe import RequestOptions, StripeClient
@@ -10,10 +13,21 @@ from activities.stripe_writes import WRITES, Json, Write, metadata
 from db import stripe_calls
 from db.engine import Database
 from db.stripe_calls import Call, Intent, Outcome
-from domain.errors import Compensated
+from domain.errors import Compensated, OutcomeUnknown
 from domain.operations import Failure
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """An object at Stripe, held against a call that may have made it."""
+
+    stripe_id: str
+    result: Json
+    """What would be kept of it."""
+    against: tuple[str, ...]
+    """What speaks against it, a phrase each."""
 
 
 class StripeCaller:
@@ -47,6 +61,45 @@ class StripeCaller:
             if call.outcome is Outcome.ABSENT:
                 return await self.call(intent)
         return call if call.outcome is not None else await self._send(call, write)
+
+    async def ascertain(self, subject: str, step: str) -> Call | None:
+        """How a step's newest call ended, looked for at Stripe if that is not recorded; None if there is none.
+
+        Nothing is sent. Raises `OutcomeUnknown`, which says when to ask again, and in doubt if Stripe does not answer.
+        """
+        async with self._database.transaction() as connection:
+            call = await stripe_calls.latest(connection, subject, step)
+        if call is None or call.outcome is not None:
+            return call
+        write = WRITES[call.write]
+        found = await self._find(call, write)
+        if found is not None:
+            return await self._done(call, write, found)
+        async with self._database.transaction() as connection:
+            missed = await stripe_calls.note_absent(connection, call, apart=self._absent_apart, sends=False)
+        if missed.outcome is None:
+            assert missed.absent_at is not None, "it has just been missed"
+            since = missed.absent_at if missed.old else missed.last_sent_at
+            raise OutcomeUnknown(
+                f"{call.key} was last sent at {missed.last_sent_at:%Y-%m-%d %H:%M:%S %Z}, and Stripe does not have it"
+                f" now. That is certain from {since + timedelta(seconds=self._absent_apart):%Y-%m-%d %H:%M:%S %Z} on,"
+                " if it is not found then either and not sent again before."
+            )
+        return missed
+
+    async def look_at(self, call: Call, stripe_id: str) -> Evidence | None:
+        """The object of this id, held against a call that somebody says has made it; None if Stripe has no such object.
+
+        Raises in doubt if Stripe does not answer.
+        """
+        write = WRITES[call.write]
+        try:
+            found = (await write.fetch(self._client, call, stripe_id)).to_dict()
+        except stripe.InvalidRequestError:
+            return None
+        except stripe.StripeError as error:
+            raise outcomes.in_doubt(f"looking at {stripe_id}: {_brief(error)}") from error
+        return Evidence(found["id"], write.result(found), tuple(write.against(call, found)))
 
     async def _send(self, call: Call, write: Write) -> Call:
         options: RequestOptions = {"idempotency_key": call.key}
@@ -93,12 +146,8 @@ class StripeCaller:
         answer, the key says so, and had it not begun, it begins now. An old one is not sent, since Stripe may have
         forgotten its key: it is looked for once more later.
         """
-        try:
-            found = await write.find(self._client, call)
-        except stripe.StripeError as error:
-            raise outcomes.in_doubt(f"looking for {call.key}: {_brief(error)}") from error
+        found = await self._find(call, write)
         if found is not None:
-            log.info("adopted", key=call.key, stripe_id=found["id"])
             return await self._done(call, write, found)
         async with self._database.transaction() as connection:
             missed = await stripe_calls.note_absent(connection, call, apart=self._absent_apart)
@@ -107,6 +156,15 @@ class StripeCaller:
                 f"{call.key} was not found, and is too old to be sent again: it is looked for later"
             )
         return missed
+
+    async def _find(self, call: Call, write: Write) -> Json | None:
+        try:
+            found = await write.find(self._client, call)
+        except stripe.StripeError as error:
+            raise outcomes.in_doubt(f"looking for {call.key}: {_brief(error)}") from error
+        if found is not None:
+            log.info("adopted", key=call.key, stripe_id=found["id"])
+        return found
 
     async def _done(self, call: Call, write: Write, answer: Json) -> Call:
         async with self._database.transaction() as connection:

@@ -27,10 +27,34 @@ class Write:
     send: Callable[[StripeClient, Json, RequestOptions], Awaitable[stripe.StripeObject]]
     find: Callable[[StripeClient, Call], Awaitable[Json | None]]
     """Stripe's object, if this very call was carried out: what a look-up asks when an answer left that open."""
+    fetch: Callable[[StripeClient, Call, str], Awaitable[stripe.StripeObject]]
+    """The object of this id, which somebody says that the call has made. Raises `stripe.InvalidRequestError`."""
+    alike: Mapping[str, str]
+    """What the object must say to be that, and the parameter that says it too."""
     result: Callable[[Json], Json]
     """What is kept of the object."""
     tagged: bool = True
     """Whether the object carries our metadata, by which it is found and its events are routed."""
+
+    def against(self, call: Call, found: Json) -> list[str]:
+        """What speaks against that `call` has made `found`, a phrase each."""
+        differing = [
+            f"its {field} is {found.get(field)!r}, not {call.params[name]!r}"
+            for field, name in self.alike.items()
+            if name in call.params and found.get(field) != call.params[name]
+        ]
+        tags = found.get("metadata") or {}
+        if self.tagged and tags.keys() >= {"subject", "step"} and (tags["subject"], tags["step"]) != _whose(call):
+            differing.append(f"its metadata name step {tags['step']} of {tags['subject']}")
+        if found.get("deleted") or found.get("reversed"):
+            differing.append("it was taken back")
+        if not self.tagged and found.get("status") != "canceled":
+            differing.append(f"its status is {found.get('status')}")
+        return differing
+
+
+def _whose(call: Call) -> tuple[str, str]:
+    return call.subject, call.step
 
 
 def metadata(call: Call) -> dict[str, str]:
@@ -62,6 +86,10 @@ async def _find_customer(client: StripeClient, call: Call) -> Json | None:
     return await _newest_tagged(page.auto_paging_iter(), call)
 
 
+async def _fetch_customer(client: StripeClient, _: Call, stripe_id: str) -> stripe.StripeObject:
+    return await client.v1.customers.retrieve_async(stripe_id)
+
+
 async def _create_payment_intent(client: StripeClient, params: Json, options: RequestOptions) -> stripe.StripeObject:
     return await client.v1.payment_intents.create_async(cast(Any, params), options)
 
@@ -71,6 +99,10 @@ async def _find_payment_intent(client: StripeClient, call: Call) -> Json | None:
         {"customer": call.params["customer"], "created": cast(Any, _since(call)), "limit": 100}
     )
     return await _newest_tagged(page.auto_paging_iter(), call)
+
+
+async def _fetch_payment_intent(client: StripeClient, _: Call, stripe_id: str) -> stripe.StripeObject:
+    return await client.v1.payment_intents.retrieve_async(stripe_id)
 
 
 async def _cancel_payment_intent(client: StripeClient, params: Json, options: RequestOptions) -> stripe.StripeObject:
@@ -92,6 +124,10 @@ async def _find_account(client: StripeClient, call: Call) -> Json | None:
     return await _newest_tagged(page.auto_paging_iter(), call)
 
 
+async def _fetch_account(client: StripeClient, _: Call, stripe_id: str) -> stripe.StripeObject:
+    return await client.v1.accounts.retrieve_async(stripe_id)
+
+
 _OF_TRANSFER = {"expand": ["destination_payment"]}
 _OF_TRANSFERS = {"expand": ["data.destination_payment"]}
 
@@ -105,6 +141,10 @@ async def _find_transfer(client: StripeClient, call: Call) -> Json | None:
         cast(Any, {"transfer_group": call.params["transfer_group"], "limit": 100, **_OF_TRANSFERS})
     )
     return await _newest_tagged(page.auto_paging_iter(), call)
+
+
+async def _fetch_transfer(client: StripeClient, _: Call, stripe_id: str) -> stripe.StripeObject:
+    return await client.v1.transfers.retrieve_async(stripe_id, cast(Any, _OF_TRANSFER))
 
 
 _OF_REVERSAL = {"expand": ["destination_payment_refund"]}
@@ -121,6 +161,10 @@ async def _find_reversal(client: StripeClient, call: Call) -> Json | None:
     return await _newest_tagged(page.auto_paging_iter(), call)
 
 
+async def _fetch_reversal(client: StripeClient, call: Call, stripe_id: str) -> stripe.StripeObject:
+    return await client.v1.transfers.reversals.retrieve_async(call.params["id"], stripe_id, cast(Any, _OF_REVERSAL))
+
+
 async def _create_payout(client: StripeClient, params: Json, options: RequestOptions) -> stripe.StripeObject:
     return await client.v1.payouts.create_async(cast(Any, params), options)
 
@@ -130,6 +174,10 @@ async def _find_payout(client: StripeClient, call: Call) -> Json | None:
         {"created": cast(Any, _since(call)), "limit": 100}, {"stripe_account": call.stripe_account}
     )
     return await _newest_tagged(page.auto_paging_iter(), call)
+
+
+async def _fetch_payout(client: StripeClient, call: Call, stripe_id: str) -> stripe.StripeObject:
+    return await client.v1.payouts.retrieve_async(stripe_id, None, {"stripe_account": call.stripe_account})
 
 
 def _payment(intent: Json) -> Json:
@@ -153,11 +201,31 @@ def _payout(payout: Json) -> Json:
 
 
 WRITES: Mapping[str, Write] = {
-    "customers.create": Write(_create_customer, _find_customer, lambda _: {}),
-    "payment_intents.create": Write(_create_payment_intent, _find_payment_intent, _payment),
-    "payment_intents.cancel": Write(_cancel_payment_intent, _find_canceled, _payment, tagged=False),
-    "accounts.create": Write(_create_account, _find_account, _account),
-    "transfers.create": Write(_create_transfer, _find_transfer, _transfer),
-    "transfers.create_reversal": Write(_create_reversal, _find_reversal, _reversal),
-    "payouts.create": Write(_create_payout, _find_payout, _payout),
+    "customers.create": Write(
+        _create_customer, _find_customer, _fetch_customer, {"email": "email", "name": "name"}, lambda _: {}
+    ),
+    "payment_intents.create": Write(
+        _create_payment_intent,
+        _find_payment_intent,
+        _fetch_payment_intent,
+        {"amount": "amount", "currency": "currency", "customer": "customer"},
+        _payment,
+    ),
+    "payment_intents.cancel": Write(
+        _cancel_payment_intent, _find_canceled, _fetch_payment_intent, {"id": "id"}, _payment, tagged=False
+    ),
+    "accounts.create": Write(_create_account, _find_account, _fetch_account, {"country": "country"}, _account),
+    "transfers.create": Write(
+        _create_transfer,
+        _find_transfer,
+        _fetch_transfer,
+        {"amount": "amount", "currency": "currency", "destination": "destination", "transfer_group": "transfer_group"},
+        _transfer,
+    ),
+    "transfers.create_reversal": Write(
+        _create_reversal, _find_reversal, _fetch_reversal, {"amount": "amount", "transfer": "id"}, _reversal
+    ),
+    "payouts.create": Write(
+        _create_payout, _find_payout, _fetch_payout, {"amount": "amount", "currency": "currency"}, _payout
+    ),
 }

@@ -1,7 +1,7 @@
-"""A client's verb on an operation (`cancel`, an offer's `accept`), from the accepted request to its answer.
+"""A verb on an operation, a client's (`cancel`, an offer's `accept`) or an operator's, from the request to its answer.
 
-The request is written before the saga is asked, so that whoever finds it unanswered (the client again, or the sweeper)
-can ask on; the update id makes that one request to the saga.
+A client's request is written before the saga is asked, so that whoever finds it unanswered (the client again, or the
+sweeper) can ask on; the update id makes that one request to the saga.
 """
 
 import sqlalchemy as sa
@@ -10,11 +10,15 @@ import structlog
 from activities.dispatch import NoSaga, SagaDispatcher, VerbRefused
 from db import offers, operations
 from db.engine import Database
-from domain.errors import NotResumable
+from domain.errors import NotResumable, PaysagaError
 from domain.offers import OfferVerb, OfferWish
 from domain.offers import refusal as offer_refusal
 from domain.operations import Failure, followup_id
+from domain.operators import Act, OperatorVerb
 from domain.statuses import CANCELED, OfferStatus, Status, is_terminal, status_of, too_late_to_cancel
+
+RESUME = "resume"
+"""The one operator's verb that no saga is asked for: there is none."""
 
 log = structlog.get_logger()
 
@@ -54,28 +58,37 @@ class Verbs:
             )
         return True
 
-    async def retry(self, operation_id: str, *, actor: str, action_id: str, reason: str, within: float) -> None:
-        """Let the saga go on at once, whatever it waits for. The saga keeps who asked, and why.
+    async def help(self, operation_id: str, verb: OperatorVerb, wish: Act, *, action_id: str, within: float) -> None:
+        """Ask the operation's saga, or its follow-up, for an operator's verb. It keeps who asked, and why.
 
-        Raises `NotResumable` if no saga is running, and `TimeoutError` if it has not answered `within` seconds: asking
-        again with the same `action_id` is safe.
+        Raises `VerbRefused`; `NotResumable` if no saga is running, which is kept as well; and `TimeoutError` if it has
+        not answered `within` seconds: asking again with the same `action_id` is safe.
         """
-        try:
-            await self._dispatcher.verb(
-                operation_id, "retry", update_id=action_id, within=within, wish={"actor": actor, "reason": reason}
-            )
-        except NoSaga:
-            await self._retry_follow_up(operation_id, {"actor": actor, "reason": reason}, action_id, within)
+        told = wish.model_dump(mode="json", exclude_none=True)
+        for workflow_id in (operation_id, followup_id(operation_id)):
+            try:
+                await self._dispatcher.verb(workflow_id, verb, update_id=action_id, within=within, wish=told)
+            except NoSaga:
+                continue
+            return
+        error = NotResumable("No saga of the operation is running.")
+        await self.keep_refusal(operation_id, verb, wish, action_id, error)
+        raise error
 
-    async def _retry_follow_up(self, operation_id: str, wish: dict[str, str], action_id: str, within: float) -> None:
-        try:
-            await self._dispatcher.verb(
-                followup_id(operation_id), "retry", update_id=action_id, within=within, wish=wish
+    async def keep_refusal(self, operation_id: str, verb: str, wish: Act, action_id: str, error: PaysagaError) -> None:
+        """Keep that an operator was refused before any saga was asked."""
+        async with self._database.transaction() as connection:
+            await operations.record_operator_action(
+                connection,
+                operation_id,
+                action_id,
+                verb=verb,
+                actor=wish.actor,
+                reason=wish.reason,
+                refusal=Failure(code=error.code, detail=error.detail),
             )
-        except NoSaga as error:
-            raise NotResumable("No saga of the operation is running.") from error
 
-    async def resume(self, operation_id: str, *, actor: str, action_id: str, reason: str) -> None:
+    async def resume(self, operation_id: str, wish: Act, *, action_id: str) -> None:
         """Start the saga of an open operation again, after it was terminated or has failed.
 
         Who asked, and why, is kept before. Raises `NotResumable` if the operation is over or its saga is running,
@@ -83,11 +96,14 @@ class Verbs:
         """
         async with self._database.transaction() as connection:
             operation = await operations.locked(connection, operation_id)
-            if operation["closed_at"] is not None:
-                raise NotResumable(f"The operation is over: {operation['status']}.")
-            is_new = await operations.record_operator_action(
-                connection, operation_id, action_id, verb="resume", actor=actor, reason=reason
-            )
+            if operation["closed_at"] is None:
+                is_new = await operations.record_operator_action(
+                    connection, operation_id, action_id, verb=RESUME, actor=wish.actor, reason=wish.reason
+                )
+        if operation["closed_at"] is not None:
+            error = NotResumable(f"The operation is over: {operation['status']}.")
+            await self.keep_refusal(operation_id, RESUME, wish, action_id, error)
+            raise error
         if not await self._dispatcher.resume(operation) and is_new:
             raise NotResumable("The operation's saga is running.")
 

@@ -14,7 +14,7 @@ from db import connected_accounts, ledger, operations, stripe_calls, users
 from db.engine import Database
 from db.stripe_calls import StillOpen
 from domain import postings
-from domain.errors import Compensated
+from domain.errors import Compensated, WrittenOff
 from domain.money import Money
 from domain.operations import Failure, OperationRef
 from domain.payouts import Payout, Reversal, Transfer
@@ -124,9 +124,11 @@ class WithdrawalLedger:
 
     @activity.defn
     async def unbook_paid(self, ref: OperationRef) -> None:
-        """The bank did not have it after all: the mirror of `book_paid`, if that was posted."""
+        """The bank did not have it after all: the mirror of `book_paid`, if that was posted. Raises `WrittenOff`."""
         async with self._database.transaction() as connection:
             way = await _way(connection, ref.operation_id)
+            if await ledger.find(connection, ref.operation_id, Step.WRITE_OFF) is not None:
+                raise WrittenOff("It came back after it had been written off: it is its owner's, at Stripe.")
             booked = await ledger.find(connection, ref.operation_id, Step.PAID)
             if booked is not None:
                 mirror = postings.paid(way.wallet_id, way.transfer.stripe_account, way.money).mirrored()

@@ -131,6 +131,7 @@ _NEVER_ARRIVES = (
     WithdrawalStatus.CANCELED,
     WithdrawalStatus.REVERSING,
     WithdrawalStatus.REVERSED,
+    WithdrawalStatus.WRITTEN_OFF,
 )
 
 
@@ -156,6 +157,10 @@ class Withdrawal(MoneyOperation):
     transfer: str | None = Field(default=None, description="Stripe's id of the transfer to the connected account.")
     payout: str | None = Field(default=None, description="Stripe's id of the payout from there to the bank.")
     stripe_account: str | None = Field(default=None, description="Stripe's id of the connected account.")
+    written_off: int | None = Field(
+        default=None,
+        description="Minor units that could not be had back, and are its owner's at Stripe; the rest is in the wallet.",
+    )
     estimated_arrival: date | None = Field(
         description="When the bank should have it: our guess until Stripe has said so. Null if it will have nothing."
     )
@@ -391,6 +396,64 @@ class Profile(BaseModel):
     channels: list[Literal["email", "sms", "push"]] = Field(default=[], max_length=3, description="How to notify.")
 
 
+class Approval(BaseModel):
+    """That somebody, or two, agreed to what an operator would do."""
+
+    model_config = shown(
+        {
+            "id": "apr_06jk0zh4t6w8y1b3d5f7h9k2m4",
+            "operation_id": "wd_06jk0zg9q8swdt7y4p3vm1b2qr",
+            "verb": "write_off",
+            "what": {},
+            "reason": "support case 4711",
+            "asked_by": "olivia",
+            "four_eyes": True,
+            "created_at": "2026-11-21T10:00:00Z",
+            "approved_by": None,
+            "approved_at": None,
+            "used_at": None,
+            "expired": False,
+        }
+    )
+
+    id: str = Field(description="What the act names as its approval.")
+    operation_id: str
+    verb: str = Field(description="adopt, compensate or write_off.")
+    what: dict[str, str] = Field(description="To adopt: which object, for which step.")
+    reason: str
+    asked_by: str
+    four_eyes: bool = Field(description="Whether another admin must agree, since it is about much.")
+    created_at: datetime
+    approved_by: str | None = Field(description="Null while it awaits another admin.")
+    approved_at: datetime | None
+    used_at: datetime | None = Field(description="It is good for one act.")
+    expired: bool = Field(description="It was asked for more than 24 hours ago.")
+
+
+class OperatorAction(BaseModel):
+    """What an operator did to an operation, or was refused."""
+
+    model_config = shown(
+        {
+            "action_id": "5d0c0e6b9f",
+            "verb": "retry",
+            "actor": "olivia",
+            "reason": "support case 4711",
+            "seen": {"status": "requested", "needs_attention": True, "retries": 4},
+            "refusal": None,
+            "created_at": "2026-11-21T10:00:00Z",
+        }
+    )
+
+    action_id: str
+    verb: str
+    actor: str = Field(description="Who: proved by the API, or as they called themselves in Temporal's UI.")
+    reason: str
+    seen: dict[str, Any] = Field(description="How the operation stood, and the evidence.")
+    refusal: Failed | None = Field(description="Why it was refused, if it was.")
+    created_at: datetime
+
+
 def operation_of(row: sa.RowMapping) -> Operation:
     """An operation's row as the API shows it."""
     return Operation.model_validate(dict(row))
@@ -406,7 +469,7 @@ def withdrawal_of(row: sa.RowMapping, *, payout_days: int) -> Withdrawal:
     """A withdrawal's row as the API shows it. `payout_days`: how long a payout is thought to take."""
     said = row["details"]
     arrival = said.get("estimated_arrival", arrival_after(row["created_at"], payout_days))
-    more = {name: said.get(name) for name in ("transfer", "payout", "stripe_account")}
+    more = {name: said.get(name) for name in ("transfer", "payout", "stripe_account", "written_off")}
     more["estimated_arrival"] = None if row["status"] in _NEVER_ARRIVES else arrival
     return Withdrawal.model_validate(dict(row) | more)
 

@@ -21,6 +21,7 @@ from api.routes import (
     connected_accounts,
     deposits,
     health,
+    helping,
     me,
     offers,
     operations,
@@ -98,6 +99,7 @@ def describe_app() -> FastAPI:
         wallets,
         operations,
         admin,
+        helping,
         webhooks,
     ):
         v1.include_router(module.router)

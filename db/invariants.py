@@ -284,6 +284,8 @@ _LINKS_DIFFER = """
 # come for it, so then it counts at once; but for what happens to a withdrawal after its closing, a follow-up comes.
 # (Stripe's `created` is cut to the second, so it may be up to one older than what it stamps.)
 #
+# Nothing moves at Stripe when what is there is written off: it only is no longer held by us for its owner.
+#
 # What an account's owner, or Stripe, does there without us is a difference as well: then the books are wrong about what
 # is held for the owner, and the next withdrawal may meet a balance that they know nothing of.
 _UNEXPLAINED = """
@@ -305,7 +307,8 @@ _UNEXPLAINED = """
     FROM ledger_accounts a JOIN ledger_entries e ON e.account_id = a.id
     JOIN ledger_transactions t ON t.id = e.ltx_id
     JOIN operations o ON o.id = t.operation_id AND o.closed_at IS NOT NULL
-    WHERE a.kind IN ('stripe_balance', 'connected_balance') AND NOT EXISTS (
+    WHERE a.kind IN ('stripe_balance', 'connected_balance')
+      AND NOT (a.kind = 'connected_balance' AND t.step = 'write_off') AND NOT EXISTS (
         SELECT FROM stripe_balance_links l WHERE l.entry_id = e.id AND l.stripe_account = a.owner
     )
 """

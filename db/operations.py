@@ -261,27 +261,61 @@ async def clear_trouble(connection: AsyncConnection, operation_id: str) -> None:
 
 
 async def record_operator_action(
-    connection: AsyncConnection, operation_id: str, action_id: str, *, verb: str, actor: str, reason: str
+    connection: AsyncConnection,
+    operation_id: str,
+    action_id: str,
+    *,
+    verb: str,
+    actor: str,
+    reason: str,
+    evidence: dict[str, Any] | None = None,
+    refusal: Failure | None = None,
 ) -> bool:
-    """Keep who did what to an operation, why, and what it looked like then. False if the same is kept already.
+    """Keep who did what to an operation, or was refused, why, and what it looked like then; it may not even exist.
 
-    Raises `IdempotencyKeyReused` if the id stands for another act.
+    `evidence` is what else they saw. False if the same is kept already. Raises `IdempotencyKeyReused` if the id stands
+    for another act.
     """
-    row = await require(connection, operation_id)
-    seen = {name: row[name] for name in ("status", "needs_attention", "attention", "retries", "details")}
+    row = await get(connection, operation_id)
+    seen = {name: row[name] for name in ("status", "needs_attention", "attention", "retries", "details")} if row else {}
     inserted = await connection.execute(
         insert(operator_actions)
-        .values(operation_id=operation_id, action_id=action_id, verb=verb, actor=actor, reason=reason, seen=seen)
+        .values(
+            operation_id=operation_id,
+            action_id=action_id,
+            verb=verb,
+            actor=actor,
+            reason=reason,
+            seen=seen | ({"evidence": evidence} if evidence else {}),
+            refusal=refusal.model_dump() if refusal is not None else None,
+        )
         .on_conflict_do_nothing()
     )
     if inserted.rowcount:
         return True
-    query = sa.select(operator_actions.c.verb, operator_actions.c.actor, operator_actions.c.reason).where(
-        operator_actions.c.operation_id == operation_id, operator_actions.c.action_id == action_id
-    )
-    if tuple((await connection.execute(query)).one()) != (verb, actor, reason):
+    kept = await operator_action(connection, operation_id, action_id)
+    assert kept is not None, "that is what was in the way"
+    if (kept["verb"], kept["actor"], kept["reason"]) != (verb, actor, reason):
         raise IdempotencyKeyReused("This Idempotency-Key stands for another act on the operation.")
     return False
+
+
+async def operator_action(connection: AsyncConnection, operation_id: str, action_id: str) -> sa.RowMapping | None:
+    """One act of an operator's, done or refused."""
+    query = sa.select(operator_actions).where(
+        operator_actions.c.operation_id == operation_id, operator_actions.c.action_id == action_id
+    )
+    return (await connection.execute(query)).mappings().one_or_none()
+
+
+async def operator_actions_on(connection: AsyncConnection, operation_id: str) -> list[sa.RowMapping]:
+    """What operators did to an operation, or were refused, oldest first."""
+    query = (
+        sa.select(operator_actions)
+        .where(operator_actions.c.operation_id == operation_id)
+        .order_by(operator_actions.c.created_at, operator_actions.c.action_id)
+    )
+    return list((await connection.execute(query)).mappings())
 
 
 def update_id(caller: str, key: str) -> str:

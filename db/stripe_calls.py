@@ -82,6 +82,7 @@ class Call:
     params: dict[str, Any]
     first_sent_at: datetime
     doubted_at: datetime | None
+    last_sent_at: datetime
     absent_at: datetime | None
     outcome: Outcome | None
     stripe_id: str | None
@@ -216,11 +217,12 @@ async def doubt(connection: AsyncConnection, call: Call) -> None:
     )
 
 
-async def note_absent(connection: AsyncConnection, call: Call, *, apart: float) -> Call:
+async def note_absent(connection: AsyncConnection, call: Call, *, apart: float, sends: bool = True) -> Call:
     """A look-up found nothing: the generation closes as absent, or comes back open, to be sent again now.
 
     It closes if an earlier look-up found nothing either and the last sending was at least `apart` seconds ago: what was
     sent more lately may still come to light. An old one is not sent again: so the two look-ups must be as far apart.
+    `sends` False: whoever asks only wants to know, and does not send it again.
     """
     since = sa.func.app_now() - timedelta(seconds=apart)
     quiet = sa.and_(
@@ -234,13 +236,11 @@ async def note_absent(connection: AsyncConnection, call: Call, *, apart: float) 
         .values(outcome=Outcome.ABSENT.value)
     )
     if not closed.rowcount:
+        sent = {name: sa.case((_OLD, stripe_calls.c[name]), else_=value) for name, value in _SENT_NOW.items()}
         await connection.execute(
             sa.update(stripe_calls)
             .where(*_is(call), stripe_calls.c.outcome.is_(None))
-            .values(
-                absent_at=sa.func.coalesce(stripe_calls.c.absent_at, sa.func.app_now()),
-                **{name: sa.case((_OLD, stripe_calls.c[name]), else_=value) for name, value in _SENT_NOW.items()},
-            )
+            .values(absent_at=sa.func.coalesce(stripe_calls.c.absent_at, sa.func.app_now()), **(sent if sends else {}))
         )
     return await _reload(connection, call)
 
@@ -260,6 +260,18 @@ async def done(connection: AsyncConnection, subject: str, step: str) -> Call | N
     """The generation of a step that Stripe did, if one was done."""
     newest = await latest(connection, subject, step)
     return newest if newest is not None and newest.outcome is Outcome.DONE else None
+
+
+async def maker_of(connection: AsyncConnection, stripe_id: str) -> Call | None:
+    """The call that is known to have made, or changed, a Stripe object."""
+    query = (
+        sa.select(stripe_calls, _OLD)
+        .where(stripe_calls.c.stripe_id == stripe_id, stripe_calls.c.outcome == Outcome.DONE.value)
+        .order_by(stripe_calls.c.first_sent_at)
+        .limit(1)
+    )
+    row = (await connection.execute(query)).mappings().one_or_none()
+    return None if row is None else _call(row)
 
 
 async def owner_of(connection: AsyncConnection, stripe_ids: list[str]) -> str | None:
@@ -312,6 +324,7 @@ def _call(row: sa.RowMapping) -> Call:
         params=row["params"],
         first_sent_at=row["first_sent_at"],
         doubted_at=row["doubted_at"],
+        last_sent_at=row["last_sent_at"],
         absent_at=row["absent_at"],
         outcome=Outcome(row["outcome"]) if row["outcome"] else None,
         stripe_id=row["stripe_id"],

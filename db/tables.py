@@ -178,15 +178,34 @@ offer_actions = sa.Table(
 operator_actions = sa.Table(
     "operator_actions",
     metadata,
-    sa.Column("operation_id", sa.Text, sa.ForeignKey("operations.id"), primary_key=True),
+    sa.Column("operation_id", sa.Text, primary_key=True),
     sa.Column("action_id", sa.Text, primary_key=True),
     sa.Column("verb", sa.Text, nullable=False),
     sa.Column("actor", sa.Text, nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("seen", _JSON, nullable=False),
+    sa.Column("refusal", _JSON),
     _when("created_at", default=True),
 )
-"""What operators did to operations, why, and what they saw."""
+"""What operators did to operations, or were refused, why, and what they saw. There may be no such operation."""
+
+approvals = sa.Table(
+    "approvals",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("operation_id", sa.Text, sa.ForeignKey("operations.id"), nullable=False),
+    sa.Column("verb", sa.Text, nullable=False),
+    sa.Column("what", _JSON, nullable=False),
+    sa.Column("asked_by", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("four_eyes", sa.Boolean, nullable=False),
+    _when("created_at", default=True),
+    sa.Column("approved_by", sa.Text),
+    _when("approved_at"),
+    sa.Column("used_by", sa.Text),
+    _when("used_at"),
+)
+"""Who agreed to what an operator would do. `used_by` is the id of the act."""
 
 ledger_accounts = sa.Table(
     "ledger_accounts",

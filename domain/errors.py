@@ -12,7 +12,8 @@
     ├── StateRefusal             right in form, refused by the state of things: leaves a trace
     │   ├── WalletDeactivated, WalletFrozen, ReceivableOpen, NotWithdrawable
     │   ├── ProfileIncomplete, AccountExists, NoConnectedAccount, AccountNotAble, CurrencyNotHeld
-    │   ├── NotCancelable, NotResumable, Compensated
+    │   ├── NotCancelable, NotResumable, Compensated, WrittenOff
+    │   ├── ApprovalNeeded, ApprovalRefused, VerbNotPossible, EvidenceAgainst, OutcomeUnknown
     │   ├── WrongState, MilestoneReleased, SplitMismatch
     ├── PaymentRefused           Stripe has certainly not done it
     │   ├── CardDeclined, AwaitingFunds, ActionRequired, PayoutFailed, ReversalShort
@@ -245,6 +246,54 @@ class Compensated(StateRefusal):
     code = "compensated"
     title = "The operation was taken back"
     remedy = "Start a new operation with a fresh key."
+
+
+class WrittenOff(StateRefusal):
+    """What Stripe did not give back was given up: it is the account owner's."""
+
+    code = "written-off"
+    title = "The rest was written off"
+    remedy = "Read the operation: it says how much came back. The rest is on the owner's account at Stripe."
+
+
+class ApprovalNeeded(StateRefusal):
+    """Nobody who has proved who they are has agreed to the act, or not two people."""
+
+    code = "approval-needed"
+    title = "An approval is needed"
+    remedy = "Ask for one by POST /v1/admin/operations/<id>/approvals, have another admin approve it, and name its id."
+
+
+class ApprovalRefused(StateRefusal):
+    """The approval does not exist, is for another act, is not given yet, or was used."""
+
+    code = "approval-refused"
+    title = "The approval does not hold"
+    remedy = "Ask for an approval of exactly this act by POST /v1/admin/operations/<id>/approvals."
+
+
+class VerbNotPossible(StateRefusal):
+    """The operation is not in a state for the operator's verb."""
+
+    code = "verb-not-possible"
+    title = "The operation's state does not allow the verb"
+    remedy = "Read the operation: its steps and calls say where it stands."
+
+
+class EvidenceAgainst(StateRefusal):
+    """What Stripe and the ledger say speaks against the operator's act."""
+
+    code = "evidence-against"
+    title = "The evidence speaks against it"
+    remedy = "Compare the operation's calls with Stripe's Dashboard, then send what fits with a fresh key."
+
+
+class OutcomeUnknown(StateRefusal):
+    """A call to Stripe may have been done: nothing is taken back before that is known."""
+
+    code = "outcome-unknown"
+    title = "It is not known whether Stripe has done it"
+    remedy = "Ask again after the time that the detail says; or adopt what the call has made."
 
 
 class NotCancelable(StateRefusal):

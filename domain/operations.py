@@ -18,15 +18,6 @@ class StripeHint(BaseModel):
     type: str
 
 
-class Retry(BaseModel):
-    """An operator's wish to go on at once: who, and why."""
-
-    model_config = ConfigDict(frozen=True)
-
-    actor: str
-    reason: str
-
-
 class OperationKind(StrEnum):
     """What is asked for. The value is also `PaysagaKind` in the Temporal UI."""
 

@@ -133,3 +133,14 @@ def paid(wallet_id: str, stripe_account: str, money: Money) -> Posting:
         debit=Account(AccountKind.WALLET_IN_TRANSIT, money.currency, wallet_id),
         credit=Account(AccountKind.PAYOUTS_IN_FLIGHT, money.currency, stripe_account),
     )
+
+
+def write_off(wallet_id: str, stripe_account: str, money: Money, *, in_flight: bool) -> Posting:
+    """What cannot be had back is its owner's, on their account at Stripe or `in_flight` from there to their bank: we
+    neither hold it for them nor owe it to them any more."""
+    kind = AccountKind.PAYOUTS_IN_FLIGHT if in_flight else AccountKind.CONNECTED_BALANCE
+    return move(
+        money,
+        debit=Account(AccountKind.WALLET_IN_TRANSIT, money.currency, wallet_id),
+        credit=Account(kind, money.currency, stripe_account),
+    )

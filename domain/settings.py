@@ -74,6 +74,16 @@ DEFAULT_OFFER_BOUNDS = DEFAULT_DEPOSIT_BOUNDS
 """An offer's amount, without the platform's fee."""
 
 
+DEFAULT_APPROVAL_LIMITS: dict[CurrencyCode, int] = {
+    "eur": 100_000,
+    "gbp": 100_000,
+    "jpy": 100_000,
+    "kwd": 1_000_000,
+    "usd": 100_000,
+}
+"""A thousand units (a hundred thousand yen)."""
+
+
 Host = Annotated[str, StringConstraints(pattern=r"^[^\s/:@?#]+$")]
 """A host's name alone: with a scheme, a port or a path it would be no URL's host, and nothing would say so."""
 
@@ -138,6 +148,9 @@ class Settings(BaseSettings):
     offer_bounds: dict[CurrencyCode, Bounds] = DEFAULT_OFFER_BOUNDS
     offer_terms: OfferTerms = OfferTerms()
     """What new offers are made under: fees and waits."""
+    approval_limits: dict[CurrencyCode, Annotated[int, Field(ge=0)]] = DEFAULT_APPROVAL_LIMITS
+    """Minor units: above them two admins must agree before an operator adopts, compensates or writes off. In a
+    currency that is not named, always."""
     earnings_hold: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     """Seconds for which what an offer released to a wallet cannot be withdrawn."""
     payout_days: int = Field(default=3, ge=0)

@@ -82,6 +82,8 @@ class WithdrawalStatus(StrEnum):
     """Called off in time; it is in the wallet again."""
     FAILED = "failed"
     """Refused; it is in the wallet, or never left it."""
+    WRITTEN_OFF = "written_off"
+    """Not all of it could be had back, and an operator has given the rest up: it is the owner's, at Stripe."""
 
 
 class OfferStatus(StrEnum):
@@ -164,15 +166,15 @@ LIFECYCLES: Mapping[OperationKind, Lifecycle] = {
     ),
     OperationKind.WITHDRAWAL: _lifecycle(
         WithdrawalStatus,
-        terminal="paid reversed canceled failed",
+        terminal="paid reversed canceled failed written_off",
         requested="reserved canceled failed",
         reserved="awaiting_funds transferred canceled failed",
         awaiting_funds="transferred canceled failed",
         transferred="paying_out reversing",
-        paying_out="paid reversing",
+        paying_out="paid reversing written_off",
         # A bank may send back what it has had for days.
         paid="reversing",
-        reversing="reversed canceled",
+        reversing="reversed canceled written_off",
     ),
     OperationKind.OFFER: _lifecycle(
         OfferStatus,

@@ -42,6 +42,8 @@ class Step(StrEnum):
     """Ledger: the same, part by part."""
     RESTORE = "restore"
     """Ledger: back to what the wallet's owner may spend; part by part, or at once what was never transferred."""
+    WRITE_OFF = "write_off"
+    """Ledger: what cannot be had back is the owner's at Stripe, and no longer owed to them here."""
     HOLD = "hold"
     """Ledger: an offer's amount and the platform's fee into the customer's escrow."""
     ACCEPT_FEE = "accept_fee"

@@ -29,6 +29,10 @@ class Sandbox:
         """A read through Stripe's own API."""
         return _json(await self._http.get(f"/v1/{path}", params=query))
 
+    async def post(self, path: str, **form: str | int) -> dict[str, Any]:
+        """A write through Stripe's own API, as somebody makes it on the Dashboard."""
+        return _json(await self._http.post(f"/v1/{path}", data=form))
+
     async def listed(self, path: str, **query: str | int) -> list[dict[str, Any]]:
         """All of a list, newest first."""
         page = await self.get(path, limit=100, **query)

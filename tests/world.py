@@ -285,6 +285,25 @@ class World:
         """An admin's act: `POST /v1/admin/<path>`."""
         return await self.call("POST", f"/v1/admin/{path}", {"reason": reason}, user="root", role="admin", key=key)
 
+    async def help(
+        self, operation_id: str, verb: str, /, *, admin: str = "root", key: str | None = None, **what: Any
+    ) -> httpx.Response:
+        """`POST /v1/admin/operations/{id}/{verb}`."""
+        body = {"reason": "a test"} | what
+        path = f"/v1/admin/operations/{operation_id}/{verb}"
+        return await self.call("POST", path, body, user=admin, role="admin", key=key)
+
+    async def approval(self, operation_id: str, verb: str, *, admin: str = "root", **what: Any) -> str:
+        """The id of an approval that an admin has asked for."""
+        answer = await self.help(operation_id, "approvals", admin=admin, verb=verb, **what)
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["id"])
+
+    async def approve(self, approval: str, *, admin: str) -> httpx.Response:
+        """`POST /v1/admin/approvals/{id}/approve`."""
+        path = f"/v1/admin/approvals/{approval}/approve"
+        return await self.call("POST", path, {"reason": "a test"}, user=admin, role="admin")
+
     async def wallet(self, user: str = "carl", currency: str = "usd") -> dict[str, Any]:
         """The user's wallet."""
         wallets = await self.get(f"/v1/wallets?user_id={user}", user="root", role="admin")

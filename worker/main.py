@@ -17,6 +17,7 @@ from activities.connected_accounts import ConnectedAccountActivities
 from activities.deposit_ledger import DepositLedger
 from activities.dispatch import SagaDispatcher
 from activities.offer_ledger import OfferLedger
+from activities.operators import OperatorActivities
 from activities.payments import PaymentActivities
 from activities.payouts import PayoutActivities
 from activities.records import RecordActivities
@@ -82,6 +83,7 @@ def build(parts: Parts, *, around: Sequence[Interceptor] = (), runner: WorkflowR
     payouts = PayoutActivities(parts.database, caller, reads)
     withdrawals = WithdrawalLedger(parts.database, earnings_hold=settings.earnings_hold)
     offers = OfferLedger(parts.database, payout_bounds=settings.withdrawal_bounds, earnings_hold=settings.earnings_hold)
+    operators = OperatorActivities(parts.database, caller, reads, approval_limits=settings.approval_limits)
     dispatcher = SagaDispatcher(parts.temporal, task_queue=settings.task_queue, pacing=pacing)
     starts = StartActivities(parts.database, dispatcher)
     sweeps = SweepActivities(parts.database, dispatcher, older_than=settings.sweep_older_than)
@@ -121,6 +123,9 @@ def build(parts: Parts, *, around: Sequence[Interceptor] = (), runner: WorkflowR
             withdrawals.restore_untransferred,
             offers.hold,
             offers.act,
+            operators.adopt,
+            operators.compensate,
+            operators.write_off,
             starts.start_operation,
             sweeps.start_accepted_operations,
             sweeps.deliver_unprocessed_events,

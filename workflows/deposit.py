@@ -14,6 +14,7 @@ from temporalio import workflow
 
 from activities.deposit_ledger import DepositLedger, FeeBooking
 from activities.payments import PaymentActivities
+from domain.errors import Compensated
 from domain.operations import Failure, OperationRef, SagaInput
 from domain.payments import Payment
 from domain.statuses import DepositStatus, is_terminal, too_late_to_cancel
@@ -48,7 +49,9 @@ class Deposit(CancelableSaga):
         try:
             payment = await self._ask_for_payment()
         except StepRefused as refusal:
-            return await self._end(DepositStatus.FAILED, refusal.failure)
+            # An operator has given it up before there was a payment that could be called off.
+            given_up = self.cancel_requested and refusal.failure.code == Compensated.code
+            return await self._end(DepositStatus.CANCELED if given_up else DepositStatus.FAILED, refusal.failure)
         decline = payment.decline if payment.lacks_card else None
         payment = await self._outcome(payment, decline)
         if payment.canceled:

@@ -18,11 +18,12 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError
 
 from activities import outcomes, visibility
-from activities.records import OperatorAction, RecordActivities, StatusChange, Trouble
+from activities.records import RecordActivities, StatusChange, Trouble
 from domain.money import Money
-from domain.operations import Failure, OperationRef, Retry, SagaInput, StripeHint
+from domain.operations import Failure, OperationRef, SagaInput, StripeHint
 from domain.statuses import CANCELED
 from workflows import steps
+from workflows.operators import HOW_TO_HELP, OperatorVerbs
 
 Owner = TypeVar("Owner")
 Argument = TypeVar("Argument")
@@ -45,7 +46,7 @@ class Afresh(Exception):
     """The history has grown long: the story goes on in a new run."""
 
 
-class Saga:
+class Saga(OperatorVerbs):
     """The machinery of one running saga. Its story is the subclass's."""
 
     def __init__(self, input: SagaInput, status: str) -> None:
@@ -78,30 +79,6 @@ class Saga:
         """Wait for the status that the client's first request is answered with."""
         await workflow.wait_condition(lambda: self.answered)
         return self.status
-
-    @workflow.update
-    async def retry(self, wish: Retry) -> str:
-        """An operator's verb: do not wait any longer, ask or try again now."""
-        update = workflow.current_update_info()
-        assert update is not None
-        await self._note(
-            RecordActivities.record_operator_action,
-            OperatorAction(
-                operation_id=self.ref.operation_id,
-                action_id=update.id,
-                verb="retry",
-                actor=wish.actor,
-                reason=wish.reason,
-            ),
-            summary=f"{wish.actor} asks for a retry",
-        )
-        self._woken = True
-        return self.status
-
-    @retry.validator
-    def _retry_has_form(self, wish: Retry) -> None:
-        if not wish.actor.strip() or not wish.reason.strip():
-            raise ApplicationError("A retry needs an actor and a reason.", type="invalid-request", non_retryable=True)
 
     # ── The story's means ──
 
@@ -151,7 +128,7 @@ class Saga:
                     activity, argument, summary=summary, **steps.activity_tier(self.pacing)
                 )
             except ActivityError as error:
-                failure, kind = _why(error)
+                failure, kind = outcomes.why(error)
                 if kind == outcomes.REFUSED:
                     await self._through()
                     raise StepRefused(failure) from error
@@ -241,7 +218,7 @@ class Saga:
             operation_id=self.ref.operation_id, failure=failure, needs_attention=flagged, retries=tries + 1
         )
         self.show(stuck_at=summary)
-        await self._note(RecordActivities.note_trouble, self._trouble, summary="show what it waits for")
+        await self.note(RecordActivities.note_trouble, self._trouble, summary="show what it waits for")
 
     async def _wait_to_retry(self, wait: float | None, summary: str) -> None:
         await first(lambda: self._woken, within=wait, summary=f"before trying again: {summary}")
@@ -261,23 +238,26 @@ class Saga:
         self._flag(False)
         self._trouble = None
         self.show(stuck_at=None)
-        await self._note(RecordActivities.clear_trouble, self.ref, summary="it went through after all")
+        await self.note(RecordActivities.clear_trouble, self.ref, summary="it went through after all")
 
-    async def _note(
+    async def note(
         self, activity: Callable[[Owner, Argument], Awaitable[Result]], argument: Argument, *, summary: str
     ) -> Result:
+        """Do something about the saga's own state, however long Postgres is away."""
         return await workflow.execute_activity_method(
             activity, argument, summary=summary, **steps.until_postgres_answers(self.pacing)
         )
+
+    def wake(self) -> None:
+        """Let the story go on at once, whatever it waits for."""
+        self._woken = True
 
     def _card(self) -> str:
         lines = [f"**{self.ref.operation_id}** is `{self.status}`", ""]
         lines += [f"- {name.replace('_', ' ')}: {value}" for name, value in self._facts.items()]
         if self._trouble is not None:
             lines.append(f"- trouble: {self._trouble.failure.detail} (put off {self._trouble.retries} times)")
-        lines.append(
-            '- an operator can send the update `retry` with `{"actor": …, "reason": …}`: it then goes on at once'
-        )
+        lines.append(f"- {HOW_TO_HELP}")
         return "\n".join(lines)
 
 
@@ -321,14 +301,3 @@ async def first(condition: Callable[[], bool], *, within: float | None, summary:
         )
     except TimeoutError:
         return
-
-
-def _why(error: ActivityError) -> tuple[Failure, str]:
-    """What an activity that did not get through says, and which of `activities.outcomes` it is."""
-    cause = error.cause
-    if not isinstance(cause, ApplicationError):
-        return Failure(code="no-answer", detail="The step's worker did not answer in time."), outcomes.IN_DOUBT
-    kind = cause.type or outcomes.IN_DOUBT
-    if kind in (outcomes.REFUSED, outcomes.PARKED):
-        return Failure.model_validate(cause.details[0]), kind
-    return Failure(code=kind.replace("_", "-"), detail=cause.message), kind

@@ -7,6 +7,8 @@
         │          │                             └──▶ canceled         called off before the payout
         └──────────┴──▶ failed | canceled                              restored whole
 
+    paying_out | reversing ──▶ written_off                       by an operator: the rest is its owner's, at Stripe
+
 The point of no return is the payout: once Stripe has made it, a cancel is refused and its outcome is followed. Before
 it, a refusal or a cancel waits for the running step's true outcome and then takes back what was done, newest first.
 """
@@ -18,7 +20,7 @@ from temporalio import workflow
 from activities.payouts import PayoutActivities
 from activities.records import StatusChange
 from activities.withdrawal_ledger import PayoutBooking, WithdrawalLedger
-from domain.errors import AwaitingFunds
+from domain.errors import AwaitingFunds, Compensated, WrittenOff
 from domain.operations import Failure, OperationRef, SagaInput
 from domain.payouts import Payout
 from domain.statuses import WithdrawalStatus, too_late_to_cancel
@@ -69,6 +71,9 @@ class Withdrawal(CancelableSaga, ReversingSaga):
         except _GivenUp as before:
             return await self._take_back(compensation, WithdrawalStatus(before.ending.status), before.ending.failure)
         except StepRefused as refusal:
+            if self.cancel_requested and refusal.failure.code == Compensated.code:
+                # An operator has given it up at a step that would otherwise not have ended.
+                return await self._take_back(compensation, WithdrawalStatus.CANCELED, None)
             status = WithdrawalStatus.REVERSED if self._transferred else WithdrawalStatus.FAILED
             return await self._take_back(compensation, status, refusal.failure)
         return await self._watch(payout)
@@ -133,6 +138,8 @@ class Withdrawal(CancelableSaga, ReversingSaga):
             try:
                 payout = await self._look(events)
             except StepRefused as refusal:
+                if refusal.failure.code == WrittenOff.code:
+                    return await self.end_as_written_off(refusal)
                 # The account is cut off: nobody can say any more how its payout stands, so it is neither paid nor not.
                 await self.worry(refusal.failure, summary="ask Stripe how the payout stands")
             polls += 1

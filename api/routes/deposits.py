@@ -51,7 +51,9 @@ class NewDeposit(BaseModel):
     response_model=Deposit,
     summary="Make a deposit",
     response_description="Made: it awaits the customer's payment, or Stripe has charged the payment method.",
-    responses=operating.made(Deposit, KIND, errors.CardDeclined, errors.PaymentRefused, errors.WalletDeactivated),
+    responses=operating.made(
+        Deposit, KIND, errors.CardDeclined, errors.PaymentRefused, errors.WalletDeactivated, errors.Compensated
+    ),
 )
 async def make_deposit(caller: Payer, asked: AskedOnce, wanted: NewDeposit, held: Held) -> Response:
     """Take an amount from a card into the user's wallet in its currency, which is made on first use.

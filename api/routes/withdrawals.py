@@ -113,7 +113,7 @@ def _shown_by(held: Services) -> Callable[[sa.RowMapping], Withdrawal]:
     response_model=Withdrawal,
     summary="Make a withdrawal",
     response_description="Made: the amount is reserved, and on its way.",
-    responses=operating.made(Withdrawal, KIND, *BY_STATE, *BY_STRIPE),
+    responses=operating.made(Withdrawal, KIND, *BY_STATE, *BY_STRIPE, errors.Compensated),
 )
 async def make_withdrawal(caller: Earner, asked: AskedOnce, wanted: NewWithdrawal, held: Held) -> Response:
     """Pay an amount out of the user's wallet to the bank of their connected account.

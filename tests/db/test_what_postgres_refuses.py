@@ -136,7 +136,7 @@ async def test_the_application_may_write_only_what_is_granted(books: Books) -> N
     )
 
     assert {table for table, right in columns if right == "UPDATE"} == set(
-        "connected_accounts ledger_snapshots offers operations requests"
+        "approvals connected_accounts ledger_snapshots offers operations requests"
         " stripe_calls stripe_events users wallets".split()
     )
     assert {right for _, right in columns} == {"INSERT", "UPDATE"}
@@ -149,6 +149,7 @@ async def test_the_application_may_write_only_what_is_granted(books: Books) -> N
             columns[table, "UPDATE"]
         )
     assert not {"operation_id", "user_id", "id"} & set(columns["connected_accounts", "UPDATE"]), "whose it is stays"
+    assert set(columns["approvals", "UPDATE"]) == {"approved_by", "approved_at", "used_by", "used_at"}
     assert set(columns["offers", "UPDATE"]) == set(
         "released service_fee returned releases milestones_released payouts"
         " held_at accepted_at delivered_at cancel_asked_at".split()

@@ -202,6 +202,27 @@ async def withdrawal_partly_reversed(world: World) -> str:
     return await _finished(world, withdrawal)
 
 
+async def withdrawal_written_off(world: World) -> str:
+    """The connected account never held enough to be taken back, and an operator gave the rest up."""
+    account = await world.onboarded()
+    await world.funded()
+    await world.sandbox.payout_fault("hold")
+    withdrawal = await world.accepted_withdrawal()
+    paying = await world.until(withdrawal, lambda now: now["status"] == "paying_out")
+    await world.sandbox.control("POST", f"accounts/{account}/adjust_balance", amount=-3_000)
+    await world.sandbox.control("POST", f"payouts/{paying['details']['payout']}/fail")
+    await world.until(withdrawal, lambda now: now["needs_attention"])
+    assert (await world.help(withdrawal, "write-off")).status_code == 200
+    return await _finished(world, withdrawal)
+
+
+async def withdrawal_given_up(world: World) -> str:
+    """Compensated by an operator, while it awaited the platform's funds."""
+    withdrawal = await _awaiting_funds(world)
+    assert (await world.help(withdrawal, "compensate")).status_code == 200
+    return await _finished(world, withdrawal)
+
+
 async def withdrawal_canceled(world: World) -> str:
     """Called off while it awaited the platform's funds."""
     withdrawal = await _awaiting_funds(world)
@@ -391,6 +412,8 @@ SCENARIOS: dict[str, tuple[Scenario, Pacing]] = {
     "withdrawal-reversed": (withdrawal_reversed, Pacing()),
     "withdrawal-sent-back-late": (withdrawal_sent_back_late, Pacing()),
     "withdrawal-partly-reversed": (withdrawal_partly_reversed, BRISK),
+    "withdrawal-written-off": (withdrawal_written_off, BRISK.model_copy(update={"saga_retries": (600.0,)})),
+    "withdrawal-given-up": (withdrawal_given_up, Pacing()),
     "withdrawal-canceled": (withdrawal_canceled, Pacing()),
     "withdrawal-funds-came": (withdrawal_funds_came, BRISK),
     "withdrawal-failed": (withdrawal_failed, Pacing()),
