@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 import typer
 
 from cli.audit import audit
+from cli.ops import ops
 from cli.stack.errors import PortTaken, StackError
 from cli.stack.options import MOST_APIS
 
@@ -153,6 +154,7 @@ def stripe_sandbox(
 
 
 app.command()(audit)
+app.add_typer(ops)
 
 
 @app.command()

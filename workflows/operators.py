@@ -18,11 +18,10 @@ from activities.records import OperatorAction, RecordActivities
 from domain.operations import OperationRef
 from domain.operators import Act, Adopt, ApprovedAct
 
-
 HOW_TO_HELP = (
     'an operator can send the update `retry` with `{"actor": …, "reason": …}`: it then goes on at once. With an'
-    " `approval` besides, which the API issues: `compensate` gives it up in time, `write_off` gives up what cannot be had"
-    " back, and `adopt`, with a `step` and a `stripe_id`, takes that object for what the step has made"
+    " `approval` besides, which the API issues: `compensate` gives it up in time, `write_off` gives up what cannot be"
+    " had back, and `adopt`, with a `step` and a `stripe_id`, takes that object for what the step has made"
 )
 """For the card that the Temporal UI shows."""
 
