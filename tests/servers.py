@@ -48,7 +48,7 @@ async def postgres_of_its_own(folder: Path, addresses: Addresses) -> AsyncIterat
     """Postgres with a migrated template database, beside what is shared."""
     with _quick_folder(folder) as quick:
         async with Postgres(quick / "postgres", fsync=False, temporary=True) as postgres:
-            yield await _prepared(postgres, addresses.temporal, addresses.sandbox)
+            yield await prepared(postgres, addresses.temporal, addresses.sandbox)
 
 
 @asynccontextmanager
@@ -61,10 +61,11 @@ async def running_servers(
             Postgres(quick / "postgres", fsync=durable, temporary=True) as postgres,
             TemporalServer(quick / "temporal", dynamic_config=DYNAMIC_CONFIG) as temporal,
         ):
-            yield await _prepared(postgres, temporal.address, sandbox_url), postgres, temporal
+            yield await prepared(postgres, temporal.address, sandbox_url), postgres, temporal
 
 
-async def _prepared(postgres: Postgres, temporal_address: str, sandbox_url: str) -> Servers:
+async def prepared(postgres: Postgres, temporal_address: str, sandbox_url: str) -> Servers:
+    """A migrated template in that Postgres, a namespace in that Temporal."""
     await prepare_database(postgres.owner_url, service="paysaga_service")
     admin = await asyncpg.connect(postgres.url("postgres", "postgres"))
     await admin.execute(f"ALTER DATABASE paysaga RENAME TO {TEMPLATE}")
