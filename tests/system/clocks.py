@@ -2,6 +2,16 @@
 
 import importlib.util
 from pathlib import Path
+from typing import TypedDict
+
+
+class Variables(TypedDict):
+    """Of the environment of a process that lives by a clock of ours."""
+
+    LD_PRELOAD: str
+    FAKETIME_TIMESTAMP_FILE: str
+    FAKETIME_NO_CACHE: str
+    FAKETIME_DONT_FAKE_MONOTONIC: str
 
 
 class Clock:
@@ -22,7 +32,7 @@ class Clock:
         written.rename(self._file)
 
     @property
-    def environment(self) -> dict[str, str]:
+    def environment(self) -> Variables:
         """The variables of a process that lives by this clock."""
         package = importlib.util.find_spec("libfaketime")
         assert package is not None, "libfaketime is missing, which is there for Linux on x86-64 alone"
