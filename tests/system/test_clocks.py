@@ -1,15 +1,13 @@
-"""Our clocks are ten minutes off: those of the API, those of the worker."""
+"""The API's clock is ten minutes off."""
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from db.stripe_calls import KEY_LIFE
 from tests.auditing import assert_clean
-from tests.processes import running, running_api
+from tests.processes import running_api
 from tests.system.clocks import Clock
 from tests.world import BRISK, Servers, World, open_world, until
 
@@ -98,50 +96,4 @@ async def test_f40_api_whose_clock_is_slow_takes_webhooks_and_says_so(servers: S
         assert (await world.call("GET", "/v1/wallets")).status_code == 401
         clock.off_by(0)
         await credited_once(world, deposit["id"])
-        await assert_clean(world)
-
-
-DAYS = 3 * 86_400
-"""Seconds. Longer than Stripe remembers a key, and than a customer has to pay."""
-
-
-@pytest.mark.parametrize("off", [DAYS, -DAYS], ids=["fast", "slow"])
-async def test_f40_ages_are_told_by_the_databases_clock(servers: Servers, tmp_path: Path, off: int) -> None:
-    """By its worker's clock each call is too old to be sent again, and each deposit expired, or neither ever."""
-    clock = Clock(tmp_path)
-    clock.off_by(off)
-    assert max(KEY_LIFE.total_seconds(), BRISK.payment_expiry) < DAYS
-    async with (
-        open_world(servers, worker=False) as world,
-        running(world.settings, "cli.main", "worker", **clock.environment),
-    ):
-        # Given answers of Stripe's that were lost, after it had done what was asked
-        for path in ("/v1/customers", "/v1/payment_intents"):
-            await world.sandbox.fault("POST", path, "drop_after_commit")
-
-        deposit = await world.accepted_deposit()
-
-        # Then each was sent again under its key, and nobody looked for it or opened another generation
-        assert await world.sql("SELECT FROM stripe_calls WHERE generation > 1 OR doubted_at IS NOT NULL") == []
-        assert (await world.operation(deposit["id"]))["status"] == "awaiting_payment"
-        await world.sweep()
-        assert (await world.operation(deposit["id"]))["status"] == "awaiting_payment"
-        # And every time that is kept is the database's
-        for table, column in (
-            ("operations", "created_at"),
-            ("stripe_calls", "first_sent_at"),
-            ("events", "created_at"),
-        ):
-            [row] = await world.sql(f"SELECT max(abs(extract(epoch FROM {column} - app_now()))) AS off FROM {table}")
-            assert row["off"] < 3600, table
-
-        await world.sandbox.pay(deposit["payment_intent"], "pm_card_visa")
-        await credited_once(world, deposit["id"])
-
-        # And what a day makes old is old, whatever the worker's clock says
-        unpaid = await world.accepted_deposit(user="bob")
-        await world.skip(BRISK.payment_expiry + 60, unpaid["id"])
-        assert (await world.closed(unpaid["id"]))["status"] == "expired"
-        assert abs(time.time() - (await world.sql("SELECT extract(epoch FROM now()) AS n"))[0]["n"]) < 60
-        await world.settled_events()
         await assert_clean(world)
