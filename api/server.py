@@ -8,6 +8,7 @@ from temporalio.client import Client
 from activities import logs
 from activities.dispatch import SagaDispatcher
 from activities.stripe_client import open_client
+from activities.stripe_clock import StripeClock
 from activities.stripe_links import StripeLinks
 from activities.stripe_reads import StripeReads
 from activities.temporal_client import connect
@@ -79,6 +80,7 @@ def gather(settings: Settings, database: Database, temporal: Client, stripe: Str
         verbs=Verbs(database, dispatcher),
         stripe=StripeReads(stripe),
         links=StripeLinks(stripe),
+        stripe_clock=StripeClock(stripe),
     )
 
 

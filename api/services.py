@@ -7,6 +7,7 @@ from fastapi import Depends, Request
 from temporalio.client import Client
 
 from activities.dispatch import SagaDispatcher
+from activities.stripe_clock import StripeClock
 from activities.stripe_links import StripeLinks
 from activities.stripe_reads import StripeReads
 from activities.verbs import Verbs
@@ -25,6 +26,7 @@ class Services:
     verbs: Verbs
     stripe: StripeReads
     links: StripeLinks
+    stripe_clock: StripeClock
 
 
 def services(request: Request) -> Services:

@@ -83,20 +83,25 @@ class Process:
 
 
 @asynccontextmanager
-async def running(settings: Settings, *module: str, **more: str) -> AsyncIterator[Process]:
-    """`python -m module…` with the test's settings, ended with the block. Where that fails, its last words are told."""
-    with tempfile.TemporaryFile() as log:
+async def running(
+    settings: Settings, *module: str, log_to: Path | None = None, code: Path = ROOT, **more: str
+) -> AsyncIterator[Process]:
+    """`python -m module…` with the test's settings, ended with the block. Where that fails, its last words are told.
+
+    `code` is the folder that its packages are imported from.
+    """
+    with log_to.open("w+b") if log_to else tempfile.TemporaryFile() as log:
         process = Process(
             await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
                 *module,
-                cwd=ROOT,
+                cwd=code,
                 env=environment(settings) | more,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 start_new_session=True,
-                stderr=log if "PAYSAGA_TEST_NOISE" not in os.environ else None,
+                stderr=log if log_to or "PAYSAGA_TEST_NOISE" not in os.environ else None,
             )
         )
         try:
@@ -111,9 +116,11 @@ async def running(settings: Settings, *module: str, **more: str) -> AsyncIterato
 
 
 @asynccontextmanager
-async def running_api(settings: Settings, *module: str, **more: str) -> AsyncIterator[Process]:
+async def running_api(
+    settings: Settings, *module: str, log_to: Path | None = None, code: Path = ROOT, **more: str
+) -> AsyncIterator[Process]:
     """The API as a process, once it answers."""
-    async with running(settings, *(module or ("cli.main", "api")), **more) as process:
+    async with running(settings, *(module or ("cli.main", "api")), log_to=log_to, code=code, **more) as process:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{settings.api_port}", verify=False) as http:
 
             async def answers() -> bool:

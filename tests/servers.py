@@ -1,6 +1,7 @@
 """Postgres, Temporal and the Stripe sandbox for tests, and a proxy that loses connections."""
 
 import asyncio
+import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -12,7 +13,7 @@ from activities.temporal_client import connect
 from cli.stack.postgres import Postgres
 from cli.stack.preparation import prepare_database
 from cli.stack.temporal import TemporalServer
-from tests.shared_servers import Addresses
+from tests.shared_servers import Addresses, guard
 from tests.stripe_sandbox.process import SandboxProcess
 from tests.world import TEMPLATE, Servers, settings_for
 from worker.temporal_setup import prepare_namespace
@@ -47,7 +48,7 @@ async def postgres_of_its_own(folder: Path, addresses: Addresses) -> AsyncIterat
     """Postgres with a migrated template database, beside what is shared."""
     with _quick_folder(folder) as quick:
         async with Postgres(quick / "postgres", fsync=False, temporary=True) as postgres:
-            yield await _prepared(postgres, addresses.temporal, addresses.sandbox)
+            yield await prepared(postgres, addresses.temporal, addresses.sandbox)
 
 
 @asynccontextmanager
@@ -58,12 +59,13 @@ async def running_servers(
     with _quick_folder(folder) as quick:
         async with (
             Postgres(quick / "postgres", fsync=durable, temporary=True) as postgres,
-            TemporalServer(folder / "temporal", dynamic_config=DYNAMIC_CONFIG) as temporal,
+            TemporalServer(quick / "temporal", dynamic_config=DYNAMIC_CONFIG) as temporal,
         ):
-            yield await _prepared(postgres, temporal.address, sandbox_url), postgres, temporal
+            yield await prepared(postgres, temporal.address, sandbox_url), postgres, temporal
 
 
-async def _prepared(postgres: Postgres, temporal_address: str, sandbox_url: str) -> Servers:
+async def prepared(postgres: Postgres, temporal_address: str, sandbox_url: str) -> Servers:
+    """A migrated template in that Postgres, a namespace in that Temporal."""
     await prepare_database(postgres.owner_url, service="paysaga_service")
     admin = await asyncpg.connect(postgres.url("postgres", "postgres"))
     await admin.execute(f"ALTER DATABASE paysaga RENAME TO {TEMPLATE}")
@@ -82,15 +84,19 @@ async def _prepared(postgres: Postgres, temporal_address: str, sandbox_url: str)
 
 @contextmanager
 def _quick_folder(folder: Path) -> Iterator[Path]:
-    """A folder in memory where there is one: each test copies a database, which is mostly writing files."""
+    """A folder in memory, else in `folder`: each test copies a database, which is mostly writing files.
+
+    What runs there ends with the session, though this process be killed.
+    """
     memory = Path("/dev/shm")
-    if not memory.is_dir():
-        yield folder
-        return
-    with tempfile.TemporaryDirectory(prefix="paysaga-test-", dir=memory) as quick:
-        # Postgres runs as a user of its own when we are root.
-        Path(quick).chmod(0o755)
-        yield Path(quick)
+    place = memory if memory.is_dir() else folder
+    quick = Path(tempfile.mkdtemp(prefix="paysaga-test-", dir=place))
+    guard(quick)
+    # Postgres runs as a user of its own when we are root.
+    quick.chmod(0o755)
+    yield quick
+    # Only when all has ended well: the guard must find the pid files of what is left.
+    shutil.rmtree(quick)
 
 
 class CommitCutter:

@@ -1,14 +1,19 @@
 """What the processes of one test session share: a Temporal server, and a Stripe sandbox whose every answer is checked.
 
 pytest's main process begins a small process, which starts the servers when the first test wants them and ends them with
-pytest, however that ends. Postgres is not shared: a wallet's statement ends where the oldest transaction of the whole
-server began, so one test's open transaction would hide another's entries.
+pytest, however that ends: a signal to pytest's process group does not reach it. Postgres is not shared: a wallet's
+statement ends where the oldest transaction of the whole server began, so one test's open transaction would hide
+another's entries. But what a killed pytest leaves of those is ended here too.
 """
 
 import asyncio
 import json
+import os
+import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from dataclasses import asdict, dataclass
@@ -18,6 +23,9 @@ ROOT = Path(__file__).parent.parent
 
 READY_WITHIN = 120.0
 """Seconds."""
+
+_SESSION = "PAYSAGA_TEST_SESSION"
+"""The variable by which the processes of a session know its folder."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,7 @@ class SharedServers:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._log = folder / "log.txt"
+        os.environ[_SESSION] = str(folder)
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tests.shared_servers", str(folder)],
@@ -42,6 +51,7 @@ class SharedServers:
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
 
     def end(self) -> str | None:
@@ -61,7 +71,29 @@ def addresses(folder: Path) -> Addresses:
     return Addresses(**json.loads(found.read_text()))
 
 
+def guard(folder: Path) -> None:
+    """Whatever has a pid file in `folder` ends with the session at the latest, and `folder` is deleted then."""
+    with tempfile.NamedTemporaryFile("w", dir=os.environ[_SESSION], suffix=".guarded", delete=False) as file:
+        file.write(str(folder))
+
+
+def _end_what_is_left(session: Path) -> None:
+    for file in session.glob("*.guarded"):
+        left = Path(file.read_text())
+        # Whoever came to its own end has deleted its folder.
+        if left.exists():
+            from cli.stack.postgres import FAST_THEN_IMMEDIATE
+            from cli.stack.processes import Child
+
+            for pid_file in left.rglob("*.pid"):
+                orphan = Child(pid_file.stem, log=session / "log.txt", pid_file=pid_file, ladder=FAST_THEN_IMMEDIATE)
+                asyncio.run(orphan.end_orphan())
+            shutil.rmtree(left)
+
+
 async def _serve(folder: Path, over: threading.Event) -> None:
+    # Until here SIGTERM ends this process and leaves nothing behind.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, over.set)
     # Importing all that takes seconds, which a session that wants no servers is spared.
     from tests.servers import shared
 
@@ -73,7 +105,7 @@ async def _serve(folder: Path, over: threading.Event) -> None:
 
 
 def main() -> None:
-    """Serve until stdin ends, which it does when pytest's main process does."""
+    """Serve until stdin ends, which it does when pytest's main process does, or until SIGTERM."""
     folder, over = Path(sys.argv[1]), threading.Event()
 
     def listen() -> None:
@@ -84,7 +116,8 @@ def main() -> None:
     while not over.wait(0.05):
         if (folder / "wanted").exists():
             asyncio.run(_serve(folder, over))
-            return
+            break
+    _end_what_is_left(folder)
 
 
 if __name__ == "__main__":

@@ -90,7 +90,8 @@ async def connect_event(request: Request, held: Held) -> Received:
 
 
 async def _receive(held: Services, request: Request, secrets: tuple[SecretStr, ...], *, connect: bool) -> Received:
-    text = _verified(await request.body(), request.headers.get("stripe-signature"), secrets)
+    text, signed_at = _verified(await request.body(), request.headers.get("stripe-signature"), secrets)
+    await _check_age(held, signed_at)
     try:
         event = parse(text)
     except NotAnEvent as error:
@@ -116,8 +117,8 @@ async def _tell(held: Services, concerned: list[sa.RowMapping], hint: StripeHint
         log.warning("event waits for the sweeper", event_id=hint.event_id, error=type(error).__name__)
 
 
-def _verified(body: bytes, signature: str | None, secrets: tuple[SecretStr, ...]) -> str:
-    """The body, if one of `secrets` signed it not long ago. Raises `WebhookRefused`."""
+def _verified(body: bytes, signature: str | None, secrets: tuple[SecretStr, ...]) -> tuple[str, int]:
+    """The body, if one of `secrets` signed it, and when by Stripe's clock. Raises `WebhookRefused`."""
     keys = [secret.get_secret_value() for secret in secrets if secret.get_secret_value().strip()]
     if not keys:
         raise errors.WebhookRefused("This endpoint has no signing secret, so it accepts nothing.")
@@ -131,20 +132,31 @@ def _verified(body: bytes, signature: str | None, secrets: tuple[SecretStr, ...]
     refusals = set()
     for key in keys:
         try:
-            stripe.WebhookSignature.verify_header(text, signature, key, TOLERANCE)
+            stripe.WebhookSignature.verify_header(text, signature, key)
         except stripe.SignatureVerificationError as error:
             refusals.add(str(error))
         else:
-            _watch_clock(signature)
-            return text
+            items = [item.split("=") for item in signature.split(",")]
+            return text, next(int(item[1]) for item in items if item[0] == "t")
     reasons = "; ".join(sorted(refusals))
     log.warning("webhook refused", reasons=reasons)
     raise errors.WebhookRefused(f"No signing secret of this endpoint made this signature: {reasons}.")
 
 
-def _watch_clock(signature: str) -> None:
-    """A signature from the future is Stripe's all the same, and says that our clock is slow."""
-    items = [item.split("=") for item in signature.split(",")]
-    ahead = next(int(item[1]) for item in items if item[0] == "t") - time.time()
-    if ahead > TOLERANCE:
-        log.warning("webhook signed in the future: this clock may be slow", seconds=round(ahead))
+async def _check_age(held: Services, signed_at: int) -> None:
+    """Raises `WebhookRefused` for what was signed too long ago. What our own clock is to blame for, the log says.
+
+    A signature from the future is Stripe's all the same: refused, it would be lost for a clock.
+    """
+    age = time.time() - signed_at
+    if age < -TOLERANCE:
+        log.error("webhook signed in the future: this clock is slow", seconds=round(-age))
+    if age <= TOLERANCE:
+        return
+    ahead = await held.stripe_clock.ahead()
+    # By Stripe's clock it was not too old: so it is neither late nor a recorded delivery that is sent again.
+    if ahead is not None and age - ahead <= TOLERANCE:
+        log.error("webhooks are refused: this clock is fast", seconds=round(ahead))
+    else:
+        log.warning("webhook refused", reasons="signed too long ago", seconds=round(age), ahead_of_stripe=ahead)
+    raise errors.WebhookRefused(f"It was signed {age:.0f} s ago, which is outside the tolerance of {TOLERANCE} s.")
