@@ -442,6 +442,7 @@ def settings_for(servers: Servers, database: str, port: int, key: str, *, pacing
         sweep_older_than=0.0,
         catch_up_older_than=0.0,
         sticky_timeout=0.5,
+        stripe_breaker_pause=0.2,
     )
 
 
