@@ -11,7 +11,7 @@ from tests.world import BRISK, Servers, World, open_world, until
 
 pytestmark = pytest.mark.long
 
-OTHERS = 12
+OTHERS = 6
 
 
 def _world_of_little_patience(servers: Servers, *, failures: int) -> AbstractAsyncContextManager[World]:
@@ -59,7 +59,7 @@ async def test_what_is_not_sent_does_not_count_as_sent_and_others_go_on(servers:
 
             # When many more ask, again and again
             others = await _deposits(world)
-            await _put_off(world, 2)
+            await _put_off(world, 1)
 
             # Then none of it has reached Stripe
             assert len(await world.sandbox.requests(path)) == await world.sandbox.faults_fired() == 3
