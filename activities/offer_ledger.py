@@ -113,20 +113,16 @@ class OfferLedger:
         Returns how the offer stands, whatever has become of it since.
         """
         async with self._database.transaction() as connection:
-            asked = await operations.require(connection, ref.operation_id)
-            taker = asked["request"]["to_wallet_id"]
-            # In one order, whichever of the two makes the other an offer.
-            wallets = {
-                wallet_id: await users.locked_wallet(connection, wallet_id)
-                for wallet_id in sorted({asked["wallet_id"], taker})
-            }
+            wallets = await offers.locked_wallets(connection, ref.operation_id)
             offer = await _locked(connection, ref.operation_id)
             if await ledger.find(connection, offer.id, Step.HOLD) is None:
                 if offer.status is not OfferStatus.REQUESTED:
                     raise errors.Compensated(f"{offer.id} has ended as {offer.status} already.")
-                standing = await connected_accounts.standing(connection, offer.wallet_id, earnings_hold=0, lock=False)
+                standing = await connected_accounts.standing(connection, offer.wallet_id, earnings_hold=0, lock=True)
                 whole = offer.escrow.amount + offer.platform_fee
-                for against in against_holding(standing, whole, taker_active=wallets[taker]["active"]):
+                for against in against_holding(
+                    standing, whole, taker_active=wallets[offer.row["contractor_wallet"]]["active"]
+                ):
                     raise against
                 await ledger.post(connection, offer.id, Step.HOLD, postings.hold(offer.wallet_id, whole))
                 await offers.change(connection, offer.id, held_at=sa.func.app_now())
@@ -138,6 +134,8 @@ class OfferLedger:
         """Do the verb, if the offer's state and the party allow it: else refused. Done before, it is not done again."""
         try:
             async with self._database.transaction() as connection:
+                # Whichever of them is credited: two offers between the same two would else wait for each other.
+                await offers.locked_wallets(connection, act.operation_id)
                 offer = await _locked(connection, act.operation_id)
                 if not await offers.acted(connection, offer.id, act.action_id):
                     against = refusal(act.verb, act.wish.party, offer.status)
@@ -224,7 +222,7 @@ class OfferLedger:
         """Out of escrow to the contractor, less the service fee; and on to their bank, if that was agreed."""
         fee, earned = offer.escrow.release(part, FeeSchedule(default=offer.row["service_fee_rate"]))
         number = offer.row["releases"] + 1
-        await ledger.post(
+        posted = await ledger.post(
             connection,
             offer.id,
             Step.RELEASE.part(number),
@@ -238,16 +236,17 @@ class OfferLedger:
             releases=number,
         )
         if offer.row["auto_payout"]:
-            await self._pay_out(connection, offer, earned, number)
+            await self._pay_out(connection, offer, earned.amount - posted.repaid, number)
 
-    async def _pay_out(self, connection: AsyncConnection, offer: _Offer, earned: Money, number: int) -> None:
-        """Insert the withdrawal of what was earned, which then goes its way like any other.
+    async def _pay_out(self, connection: AsyncConnection, offer: _Offer, earned: int, number: int) -> None:
+        """Insert the withdrawal of what was earned, less what was repaid of it, which then goes its way like any other.
 
         None of what no withdrawal may be: too little, or earned too lately. That stays in the wallet, and so does what
         is above the most that one may be.
         """
-        bounds = self._payout_bounds.get(earned.currency)
-        if bounds is None or earned.amount < bounds.smallest or self._earnings_hold > 0:
+        currency = offer.row["currency"]
+        bounds = self._payout_bounds.get(currency)
+        if bounds is None or earned < bounds.smallest or self._earnings_hold > 0:
             return
         key = f"{offer.id}:payout" if number == 1 else f"{offer.id}:payout#{number}"
         withdrawal = await acceptance.accept(
@@ -256,7 +255,7 @@ class OfferLedger:
             OperationKind.WITHDRAWAL,
             offer.row["contractor_id"],
             wallet_id=offer.row["contractor_wallet"],
-            money=Money(min(earned.amount, bounds.largest), earned.currency),
+            money=Money(min(earned, bounds.largest), currency),
         )
         await offers.change(connection, offer.id, payouts=[*offer.row["payouts"], withdrawal])
 

@@ -1,5 +1,6 @@
 """The one way to write to Stripe."""
 
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -8,9 +9,10 @@ import structlog
 from stripe import RequestOptions, StripeClient
 
 from activities import outcomes
+from activities.breakers import Attempt, Breakers, EndpointAway
 from activities.stripe_errors import Verdict, answered_in_doubt, error_code, failure, verdict
 from activities.stripe_writes import WRITES, Json, Write, metadata
-from db import stripe_calls
+from db import operations, stripe_calls
 from db.engine import Database
 from db.stripe_calls import Call, Intent, Outcome
 from domain.errors import Compensated, OutcomeUnknown
@@ -37,9 +39,10 @@ class StripeCaller:
     with a 5xx counts as never done.
     """
 
-    def __init__(self, database: Database, client: StripeClient, *, absent_apart: float) -> None:
+    def __init__(self, database: Database, client: StripeClient, breakers: Breakers, *, absent_apart: float) -> None:
         self._database = database
         self._client = client
+        self._breakers = breakers
         self._absent_apart = absent_apart
 
     async def call(self, intent: Intent) -> Call:
@@ -47,20 +50,21 @@ class StripeCaller:
 
         Commits twice: the intent before the call and the outcome after it, with nothing held in between. Raises the
         errors of `activities.outcomes`: refused (a compensation has closed the step), parked (the key came with other
-        parameters), in doubt, not now; and `WalletFrozen`.
+        parameters), in doubt, not now; and `WalletFrozen`. While Stripe does not answer it asks nothing: then it is in
+        doubt if it was before, else not now.
         """
         write = WRITES[intent.write]
-        async with self._database.transaction() as connection:
-            call = await stripe_calls.begin(connection, intent)
-        if call.closed_at is not None:
-            raise outcomes.refused(
-                Failure(code=Compensated.code, detail="This step was given up, and what came before it taken back.")
-            )
-        if call.outcome is None and call.doubted_at is not None:
-            call = await self._look_up(call, write)
-            if call.outcome is Outcome.ABSENT:
-                return await self.call(intent)
-        return call if call.outcome is not None else await self._send(call, write)
+        with self._breakers.attempt(endpoint_of(intent.write)) as attempt:
+            call = await self._begin(intent, attempt)
+            if call.closed_at is not None:
+                raise outcomes.refused(
+                    Failure(code=Compensated.code, detail="This step was given up, and what came before it taken back.")
+                )
+            if call.outcome is None and call.doubted_at is not None:
+                call = await self._look_up(call, write, attempt)
+            if call.outcome is None:
+                return await self._send(call, write, attempt)
+        return await self.call(intent) if call.outcome is Outcome.ABSENT else call
 
     async def ascertain(self, subject: str, step: str) -> Call | None:
         """How a step's newest call ended, looked for at Stripe if that is not recorded; None if there is none.
@@ -72,7 +76,7 @@ class StripeCaller:
         if call is None or call.outcome is not None:
             return call
         write = WRITES[call.write]
-        found = await self._find(call, write)
+        found = await self._find(call, write.find(self._client, call))
         if found is not None:
             return await self._done(call, write, found)
         async with self._database.transaction() as connection:
@@ -101,13 +105,30 @@ class StripeCaller:
             raise outcomes.in_doubt(f"looking at {stripe_id}: {_brief(error)}") from error
         return Evidence(found["id"], write.result(found), tuple(write.against(call, found)))
 
-    async def _send(self, call: Call, write: Write) -> Call:
+    async def _begin(self, intent: Intent, attempt: Attempt) -> Call:
+        """Commit that the intent is sent now; not if it is known how it ended, or if nothing goes out."""
+        sent_before = False
+        try:
+            async with self._database.transaction() as connection:
+                call = await stripe_calls.begin(connection, intent)
+                sent_before = call.attempts > 0
+                if call.outcome is None:
+                    # Turned away here, it takes back that it was begun: what was not sent must not count as sent, and
+                    # the life of its key not begin.
+                    attempt.admit()
+                return call
+        except EndpointAway as error:
+            async with self._database.transaction() as connection:
+                await operations.note_started(connection, intent.operation_id)
+            raise (outcomes.in_doubt if sent_before else outcomes.not_now)(str(error)) from error
+
+    async def _send(self, call: Call, write: Write, attempt: Attempt) -> Call:
         options: RequestOptions = {"idempotency_key": call.key}
         if call.stripe_account:
             options["stripe_account"] = call.stripe_account
         params = call.params | ({"metadata": metadata(call)} if write.tagged else {})
         try:
-            answer = await write.send(self._client, params, options)
+            answer = await attempt.ask(lambda: write.send(self._client, params, options))
         except stripe.StripeError as error:
             return await self._answered_by_error(call, error)
         return await self._done(call, write, answer.to_dict())
@@ -139,14 +160,14 @@ class StripeCaller:
                 objects=[stripe_id] if stripe_id else [],
             )
 
-    async def _look_up(self, call: Call, write: Write) -> Call:
+    async def _look_up(self, call: Call, write: Write, attempt: Attempt) -> Call:
         """Whether a call in doubt was carried out after all: adopted if so; absent if twice not found.
 
         Missed for the first time, it comes back open and is sent again with the same key: had Stripe merely failed to
         answer, the key says so, and had it not begun, it begins now. An old one is not sent, since Stripe may have
         forgotten its key: it is looked for once more later.
         """
-        found = await self._find(call, write)
+        found = await self._find(call, attempt.ask(lambda: write.find(self._client, call)))
         if found is not None:
             return await self._done(call, write, found)
         async with self._database.transaction() as connection:
@@ -157,9 +178,9 @@ class StripeCaller:
             )
         return missed
 
-    async def _find(self, call: Call, write: Write) -> Json | None:
+    async def _find(self, call: Call, looking: Awaitable[Json | None]) -> Json | None:
         try:
-            found = await write.find(self._client, call)
+            found = await looking
         except stripe.StripeError as error:
             raise outcomes.in_doubt(f"looking for {call.key}: {_brief(error)}") from error
         if found is not None:
@@ -176,6 +197,11 @@ class StripeCaller:
                 result=write.result(answer),
                 objects=[answer["id"]] if call.subject == call.operation_id else [],
             )
+
+
+def endpoint_of(write: str) -> str:
+    """The class of endpoints that a write is sent to: those of one kind of Stripe's objects."""
+    return write.partition(".")[0]
 
 
 def _brief(error: stripe.StripeError) -> str:

@@ -72,6 +72,16 @@ def answered_in_doubt(error: stripe.StripeError) -> bool:
     return error.http_status is not None and error.http_status >= 500
 
 
+def is_away(error: stripe.StripeError) -> bool:
+    """Whether it says that Stripe does not answer at all there, rather than what it thinks of the request."""
+    return isinstance(error, stripe.APIConnectionError) or answered_in_doubt(error)
+
+
+def not_looked_at(error: stripe.StripeError) -> bool:
+    """Whether Stripe turned the request away before its work began (409, 429): that says nothing of the work."""
+    return error.http_status in (409, 429)
+
+
 def error_code(error: stripe.StripeError) -> str | None:
     """Stripe's code: on the exception for some classes, only in the body for others."""
     return error.code or (error.error.code if error.error is not None else None)

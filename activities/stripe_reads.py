@@ -6,11 +6,13 @@ Whose objects are asked for is said by an account's id; `PLATFORM`, the empty st
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import stripe
 from stripe import RequestOptions, StripeClient
 
+from activities import outcomes
+from activities.breakers import Breakers, EndpointAway
 from activities.stripe_errors import error_code
 from db.audit import BalanceTransaction, LiveObject
 from domain.connected_accounts import ConnectedAccount
@@ -18,6 +20,8 @@ from domain.payments import Payment
 from domain.payouts import Payout
 
 Json = dict[str, Any]
+
+Answer = TypeVar("Answer")
 
 PLATFORM = ""
 
@@ -31,15 +35,23 @@ def is_cut_off(error: stripe.StripeError) -> bool:
 
 
 class StripeReads:
-    """Reads, from the one client. They raise `stripe.StripeError`."""
+    """Reads, from the one client. They raise `stripe.StripeError`; and what a saga asks, `not_now` of
+    `activities.outcomes` while its breaker is open.
 
-    def __init__(self, client: StripeClient) -> None:
+    Without `breakers` every question goes out: where a person waits for the answer, and in the audit.
+    """
+
+    def __init__(self, client: StripeClient, breakers: Breakers | None = None) -> None:
         self._client = client
+        self._breakers = breakers
 
     async def payment(self, payment_intent_id: str) -> Payment:
         """A PaymentIntent with its charge and, once there is one, the charge's balance transaction."""
-        intent = await self._client.v1.payment_intents.retrieve_async(
-            payment_intent_id, {"expand": ["latest_charge.balance_transaction"]}
+        intent = await self._ask(
+            "payment_intents",
+            lambda: self._client.v1.payment_intents.retrieve_async(
+                payment_intent_id, {"expand": ["latest_charge.balance_transaction"]}
+            ),
         )
         return Payment.from_stripe(intent.to_dict())
 
@@ -49,17 +61,28 @@ class StripeReads:
 
     async def connected_account(self, stripe_account: str) -> ConnectedAccount:
         """A connected account; `stripe.PermissionError` if it is no longer ours to ask after."""
-        return ConnectedAccount.from_stripe((await self._client.v1.accounts.retrieve_async(stripe_account)).to_dict())
+        found = await self._ask("accounts", lambda: self._client.v1.accounts.retrieve_async(stripe_account))
+        return ConnectedAccount.from_stripe(found.to_dict())
 
     async def payout(self, payout_id: str, *, stripe_account: str) -> Payout:
         """A payout of a connected account."""
-        found = await self._client.v1.payouts.retrieve_async(payout_id, None, {"stripe_account": stripe_account})
+        options: RequestOptions = {"stripe_account": stripe_account}
+        found = await self._ask("payouts", lambda: self._client.v1.payouts.retrieve_async(payout_id, None, options))
         return Payout.from_stripe(found.to_dict())
 
     async def available(self, currency: str, *, stripe_account: str) -> int:
         """What a connected account can give now, in minor units."""
-        found = (await self._client.v1.balance.retrieve_async(None, {"stripe_account": stripe_account})).to_dict()
-        return sum(amount["amount"] for amount in found["available"] if amount["currency"] == currency)
+        options: RequestOptions = {"stripe_account": stripe_account}
+        found = await self._ask("balance", lambda: self._client.v1.balance.retrieve_async(None, options))
+        return sum(amount["amount"] for amount in found.to_dict()["available"] if amount["currency"] == currency)
+
+    async def _ask(self, endpoint: str, question: Callable[[], Awaitable[Answer]]) -> Answer:
+        if self._breakers is None:
+            return await question()
+        try:
+            return await self._breakers.ask(endpoint, question)
+        except EndpointAway as error:
+            raise outcomes.not_now(str(error)) from error
 
     async def undelivered_events(
         self, types: Collection[str], *, account: str, until: datetime, after: str | None

@@ -1,4 +1,5 @@
-"""What a withdrawal writes to the ledger. One activity is one transaction, and posts at most one ledger transaction."""
+"""What a withdrawal writes to the ledger. One activity is one transaction, and posts at most one ledger transaction
+(and what that repays)."""
 
 from typing import NamedTuple
 

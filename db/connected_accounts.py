@@ -10,6 +10,7 @@ from db import users
 from db.tables import connected_accounts
 from domain.accounts import AccountKind
 from domain.connected_accounts import ConnectedAccount
+from domain.steps import Step
 from domain.withdrawals import Standing
 
 
@@ -64,12 +65,14 @@ def account_of(row: sa.RowMapping) -> ConnectedAccount:
 
 
 async def standing(connection: AsyncConnection, wallet_id: str, *, earnings_hold: float, lock: bool) -> Standing:
-    """How things stand for a wallet. With `lock` its flags stay so until the transaction ends.
+    """How things stand for a wallet. With `lock` its flags and its owner's debts stay so until the transaction ends.
 
     `earnings_hold`: seconds for which what offers released cannot be withdrawn.
     """
     wallet = await users.locked_wallet(connection, wallet_id) if lock else await users.wallet(connection, wallet_id)
     assert wallet is not None, "the wallet is made with the operation"
+    if lock:
+        await users.lock_debtors(connection, [wallet["user_id"]], owners_of=[])
     figures = sa.text("""
         SELECT
             coalesce((
@@ -77,8 +80,13 @@ async def standing(connection: AsyncConnection, wallet_id: str, *, earnings_hold
                 WHERE a.kind = :available AND a.owner = :wallet
             ), 0) AS available,
             coalesce((
-                SELECT sum(e.amount) FROM ledger_accounts a JOIN ledger_entries e ON e.account_id = a.id
+                -- What a release has repaid is gone, and holds nothing else back.
+                SELECT sum(e.amount + coalesce(r.amount, 0))
+                FROM ledger_accounts a JOIN ledger_entries e ON e.account_id = a.id
                 JOIN ledger_transactions t ON t.id = e.ltx_id
+                LEFT JOIN ledger_transactions rt ON rt.operation_id = t.operation_id
+                    AND rt.step = :repayment || t.step AND rt.generation = t.generation
+                LEFT JOIN ledger_entries r ON r.ltx_id = rt.id AND r.account_id = a.id
                 WHERE a.kind = :available AND a.owner = :wallet AND e.amount > 0
                   AND t.posted_at > app_now() - CAST(:hold AS interval)
                   AND EXISTS (
@@ -95,6 +103,7 @@ async def standing(connection: AsyncConnection, wallet_id: str, *, earnings_hold
         "available": AccountKind.WALLET_AVAILABLE.value,
         "escrow": AccountKind.WALLET_ESCROW.value,
         "receivable": AccountKind.RECEIVABLE.value,
+        "repayment": Step.REPAYMENT.of(""),
         "wallet": wallet_id,
         "owner": wallet["user_id"],
         "hold": timedelta(seconds=earnings_hold),

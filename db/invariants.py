@@ -34,6 +34,9 @@ class Invariant(StrEnum):
     OFFER_DIFFERS_FROM_LEDGER = "offer-differs-from-ledger"
     """What an offer's row says of its money is not what its postings did; or more left it than it held; or it has no
     row."""
+    REPAYMENT_DIFFERS_FROM_DEBT = "repayment-differs-from-debt"
+    """A credit to a wallet repaid something else than the lesser of itself and what the wallet's owner owed then. Or
+    something was repaid that no credit brought, or that somebody else owes."""
     UNPROCESSED_EVENT = "unprocessed-event"
     """A Stripe event was received over five minutes ago, and no saga has recorded it."""
     TWO_LIVE_STRIPE_OBJECTS = "two-live-stripe-objects"
@@ -157,7 +160,7 @@ _MORE_RETURNED = """
                coalesce(sum(e.amount) FILTER (WHERE a.kind = 'stripe_balance'), 0) AS transferred,
                coalesce(-sum(e.amount) FILTER (WHERE a.kind = 'connected_balance'), 0) AS at_account,
                coalesce(-sum(e.amount) FILTER (WHERE a.kind = 'payouts_in_flight'), 0) AS in_flight
-        FROM operations o JOIN ledger_transactions t ON t.operation_id = o.id
+        FROM operations o JOIN ledger_transactions t ON t.operation_id = o.id AND t.step NOT LIKE 'repayment:%'
         JOIN ledger_entries e ON e.ltx_id = t.id JOIN ledger_accounts a ON a.id = e.account_id
         WHERE o.kind = 'withdrawal' GROUP BY o.id, e.currency
     ) w
@@ -210,7 +213,7 @@ _OFFER_DIFFERS = """
                    sum(e.amount) FILTER (WHERE its = 'platform_fees') AS platform_fees,
                    count(*) FILTER (WHERE its IS NULL) AS strange
             FROM operations o JOIN offers f ON f.operation_id = o.id
-            JOIN ledger_transactions t ON t.operation_id = o.id
+            JOIN ledger_transactions t ON t.operation_id = o.id AND t.step NOT LIKE 'repayment:%'
             JOIN ledger_entries e ON e.ltx_id = t.id JOIN ledger_accounts a ON a.id = e.account_id
             CROSS JOIN LATERAL (
                 SELECT CASE WHEN e.currency <> f.currency THEN NULL
@@ -225,6 +228,53 @@ _OFFER_DIFFERS = """
     WHERE operation_id IS NULL OR row_of IS NULL OR strange > 0 OR NOT agreed OR out > amount
        OR (escrow, given, earned, service_fees, platform_fees)
           <> (whole - taken - spared - out, whole - spared - returned, released - service_fee, service_fee, taken)
+"""
+
+# A repayment belongs to the credit that it follows, not to what the credit's operation moves: the invariants of the
+# operations leave it out, and this one holds it. Whoever credits a wallet, or changes what its owner owes, holds that
+# user's lock before any entry is written: so the ids of the entries say what was owed when.
+_REPAYMENT_DIFFERS = """
+    SELECT operation_id AS place,
+           format('step %s brought %s %s, %s of it were due, %s were repaid', step, credited, currency, due, repaid)
+               AS what,
+           format('the entries of %s and of account %s, which is what %s owes', ltx_id, receivable, debtor) AS look_at
+    FROM (
+        SELECT t.operation_id, t.step, c.*, least(c.credited, greatest(coalesce(o.owed, 0), 0)) AS due,
+               coalesce(r.repaid, 0) AS repaid
+        FROM (
+            SELECT d.id AS receivable, d.owner AS debtor, d.currency, e.ltx_id, sum(e.amount) AS credited,
+                   min(e.id) AS first
+            FROM ledger_accounts d JOIN wallets w ON w.user_id = d.owner AND w.currency = d.currency
+            JOIN ledger_accounts a ON a.kind = 'wallet_available' AND a.owner = w.id AND a.currency = d.currency
+            JOIN ledger_entries e ON e.account_id = a.id
+            WHERE d.kind = 'receivable' GROUP BY d.id, e.ltx_id HAVING sum(e.amount) > 0
+        ) c JOIN ledger_transactions t ON t.id = c.ltx_id
+        CROSS JOIN LATERAL (
+            SELECT -sum(e.amount) AS owed FROM ledger_entries e
+            WHERE e.account_id = c.receivable AND (e.id < c.first OR e.ltx_id = c.ltx_id)
+        ) o
+        CROSS JOIN LATERAL (
+            SELECT sum(e.amount) AS repaid FROM ledger_transactions r JOIN ledger_entries e ON e.ltx_id = r.id
+            WHERE r.operation_id = t.operation_id AND r.step = 'repayment:' || t.step
+              AND r.generation = t.generation AND e.account_id = c.receivable
+        ) r
+    ) credit WHERE due <> repaid
+    UNION ALL
+    SELECT r.operation_id, format('step %s moves what its credit did not bring, or somebody else''s debt', r.step),
+           'ledger transaction ' || r.id
+    FROM ledger_transactions r
+    WHERE r.step LIKE 'repayment:%' AND EXISTS (
+        SELECT FROM ledger_entries e JOIN ledger_accounts a ON a.id = e.account_id
+        WHERE e.ltx_id = r.id AND NOT EXISTS (
+            SELECT FROM ledger_transactions t JOIN ledger_entries c ON c.ltx_id = t.id AND c.amount > 0
+            JOIN ledger_accounts k ON k.id = c.account_id AND k.kind = 'wallet_available'
+            JOIN wallets w ON w.id = k.owner
+            WHERE t.operation_id = r.operation_id AND r.step = 'repayment:' || t.step AND t.generation = r.generation
+              AND t.xid = r.xid AND a.currency = k.currency
+              AND (a.id = k.id AND e.amount < 0
+                   OR a.kind = 'receivable' AND a.owner = w.user_id AND e.amount > 0)
+        )
+    )
 """
 
 _UNPROCESSED = """
@@ -321,6 +371,7 @@ VIOLATIONS = (
     (Invariant.MONEY_LEFT_BEHIND, _LEFT_BEHIND),
     (Invariant.MORE_RETURNED_THAN_CAPTURED, _MORE_RETURNED),
     (Invariant.OFFER_DIFFERS_FROM_LEDGER, _OFFER_DIFFERS),
+    (Invariant.REPAYMENT_DIFFERS_FROM_DEBT, _REPAYMENT_DIFFERS),
     (Invariant.UNPROCESSED_EVENT, _UNPROCESSED),
     (Invariant.TWO_LIVE_STRIPE_OBJECTS, _TWO_LIVE),
     (Invariant.LINKS_DIFFER_FROM_NET, _LINKS_DIFFER),

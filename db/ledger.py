@@ -3,12 +3,15 @@
 A posting writes its entries, the balances they change, the operation's new status and the event that tells of it in one
 transaction. The database keeps the balances (a trigger on each entry) and refuses what must not be; see
 `db/migrations/`.
+
+Whoever owes the platform repays it out of whatever they get: `post` follows each credit to a wallet by its repayment,
+so that no step can forget to. What a user owes is read and changed under the lock of the user's row.
 """
 
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,11 +19,16 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from db import outbox, users
 from db.tables import ledger_accounts, ledger_entries, ledger_transactions, stripe_balance_links
 from domain.accounts import Account, AccountKind
 from domain.errors import InsufficientFunds, PostingMismatch
 from domain.ids import new_id
-from domain.postings import Entry, Posting
+from domain.postings import Debt, Entry, Posting, made_spendable, repayment
+from domain.steps import Step
+
+RECEIVABLE_REPAID = "receivable.repaid"
+"""The domain event of a repayment: the wallet, and how much of what came into it was kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +39,9 @@ class Posted:
     entry_ids: tuple[int, ...]
     first_time: bool
     """False if the step had been posted before, by an attempt whose answer was lost."""
+    repaid: int = 0
+    """What of a credit went at once to what the wallet's owner owes the platform, in minor units. Known the first time
+    only."""
 
 
 async def post(
@@ -44,9 +55,36 @@ async def post(
 ) -> Posted:
     """Write `posting` as the ledger transaction of (operation, step, generation), once.
 
-    Posting the same again returns the first. Raises `PostingMismatch` if the step was posted with other content, and
-    `InsufficientFunds` if an account would become negative that must never be.
+    What it makes spendable repays first what the wallet's owner owes: a second ledger transaction, the step
+    `repayment:<step>`, beside the first. Posting the same again returns the first, and repays nothing: whatever was
+    owed then was repaid with it.
+
+    Raises `PostingMismatch` if the step was posted with other content, and `InsufficientFunds` if an account would
+    become negative that must never be. Whoever holds locks of wallets or operations took them before: here users are
+    locked, and then balances.
     """
+    posted = await _post_once(connection, operation_id, step, posting, generation=generation, reverses=reverses)
+    if not posted.first_time or not made_spendable(posting):
+        return posted
+    due = repayment(posting, await _debts(connection, made_spendable(posting)))
+    if due is None:
+        return posted
+    await _post_once(connection, operation_id, Step.REPAYMENT.of(step), due, generation=generation, reverses=None)
+    for wallet, amount in ((entry.account, -entry.amount) for entry in due.entries if entry.amount < 0):
+        told = {"wallet_id": wallet.owner, "amount": amount, "currency": wallet.currency}
+        await outbox.publish(connection, operation_id, RECEIVABLE_REPAID, told)
+    return replace(posted, repaid=-sum(entry.amount for entry in due.entries if entry.amount < 0))
+
+
+async def _post_once(
+    connection: AsyncConnection,
+    operation_id: str,
+    step: str,
+    posting: Posting,
+    *,
+    generation: int,
+    reverses: str | None,
+) -> Posted:
     content = _content(posting, reverses)
     ltx_id = new_id("ltx")
     inserted = await connection.execute(
@@ -66,6 +104,7 @@ async def post(
     )
     if inserted.scalar() is None:
         return await _posted_before(connection, operation_id, step, generation, posting, content)
+    await _lock_debtors(connection, posting)
     accounts = await _account_ids(connection, {entry.account for entry in posting.entries})
     # Entries are inserted in the order of their accounts, since each takes its balance's lock: two postings over the
     # same wallets then wait for each other instead of for ever.
@@ -92,6 +131,30 @@ async def post(
     for entry_id, index in zip(ids, in_lock_order, strict=True):
         entry_ids[index] = entry_id
     return Posted(ltx_id, tuple(entry_ids), first_time=True)
+
+
+async def _lock_debtors(connection: AsyncConnection, posting: Posting) -> None:
+    """Keep what users owe as it is until the transaction ends: of those whom it changes, and who might repay it."""
+    debtors = [entry.account.owner for entry in posting.entries if entry.account.kind is AccountKind.RECEIVABLE]
+    credited = [account.owner for account in made_spendable(posting)]
+    if debtors or credited:
+        await users.lock_debtors(connection, debtors, owners_of=credited)
+
+
+async def _debts(connection: AsyncConnection, wallets: Iterable[Account]) -> dict[Account, Debt]:
+    """What the owners of wallets owe in their currencies, by the wallet's account. Their rows are locked."""
+    query = sa.text("""
+        SELECT w.id, w.currency, w.user_id, -b.balance AS owed
+        FROM wallets w
+        JOIN ledger_accounts a ON a.kind = :receivable AND a.owner = w.user_id AND a.currency = w.currency
+        JOIN ledger_balances b ON b.account_id = a.id
+        WHERE w.id = ANY (:wallets) AND b.balance < 0
+    """)
+    names = {"receivable": AccountKind.RECEIVABLE.value, "wallets": [account.owner for account in wallets]}
+    return {
+        Account(AccountKind.WALLET_AVAILABLE, row.currency, row.id): Debt(row.user_id, row.owed)
+        for row in await connection.execute(query, names)
+    }
 
 
 async def _posted_before(

@@ -5,7 +5,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db.tables import offer_actions, offers, operations
+from db.tables import offer_actions, offers, operations, wallets
 from domain.offers import Party
 from domain.statuses import OfferStatus
 
@@ -37,6 +37,23 @@ async def require(connection: AsyncConnection, operation_id: str) -> sa.RowMappi
         .where(o.operation_id == operation_id)
     )
     return (await connection.execute(query)).mappings().one()
+
+
+async def locked_wallets(connection: AsyncConnection, operation_id: str) -> dict[str, sa.RowMapping]:
+    """The wallets of an offer's customer and contractor by id, locked as `users.locked_wallet` does it.
+
+    In one order, whichever of the two has made the other the offer. Whoever locks its operation too, does that after.
+    """
+    query = (
+        sa.select(wallets)
+        .select_from(offers)
+        .join(operations, operations.c.id == offers.c.operation_id)
+        .join(wallets, wallets.c.id.in_([operations.c.wallet_id, offers.c.contractor_wallet]))
+        .where(offers.c.operation_id == operation_id)
+        .order_by(wallets.c.id)
+        .with_for_update(key_share=True, of=wallets)
+    )
+    return {row["id"]: row for row in (await connection.execute(query)).mappings()}
 
 
 async def change(connection: AsyncConnection, operation_id: str, **values: Any) -> None:

@@ -80,6 +80,8 @@ class Call:
     write: str
     stripe_account: str
     params: dict[str, Any]
+    attempts: int
+    """How often it had been sent before it was read here."""
     first_sent_at: datetime
     doubted_at: datetime | None
     last_sent_at: datetime
@@ -322,6 +324,7 @@ def _call(row: sa.RowMapping) -> Call:
         write=row["write"],
         stripe_account=row["stripe_account"],
         params=row["params"],
+        attempts=row["attempts"],
         first_sent_at=row["first_sent_at"],
         doubted_at=row["doubted_at"],
         last_sent_at=row["last_sent_at"],

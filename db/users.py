@@ -70,6 +70,20 @@ async def locked_wallet(connection: AsyncConnection, wallet_id: str) -> sa.RowMa
     return (await connection.execute(query)).mappings().one()
 
 
+async def lock_debtors(connection: AsyncConnection, user_ids: list[str], *, owners_of: list[str]) -> None:
+    """Let nobody change what these users, and the owners of these wallets, owe until this transaction ends.
+
+    The lock is the user's row: a balance that is not there yet has none, and Postgres lets the application lock only
+    what it may update. Whoever locks wallets or operations too, locks those first.
+    """
+    query = sa.text("""
+        SELECT FROM users
+        WHERE user_id = ANY (CAST(:users AS text[]) || ARRAY(SELECT user_id FROM wallets WHERE id = ANY (:wallets)))
+        ORDER BY user_id FOR NO KEY UPDATE
+    """)
+    await connection.execute(query, {"users": user_ids, "wallets": owners_of})
+
+
 async def earlier_wallet_action(connection: AsyncConnection, asked: Asked) -> bool:
     """Whether this key was used for the same act before. Raises `IdempotencyKeyReused` if it was for another.
 

@@ -1,6 +1,7 @@
 """Which entries each step of each saga makes. Pure functions; the activities only persist what these return."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from domain.accounts import Account, AccountKind
@@ -144,3 +145,41 @@ def write_off(wallet_id: str, stripe_account: str, money: Money, *, in_flight: b
         debit=Account(AccountKind.WALLET_IN_TRANSIT, money.currency, wallet_id),
         credit=Account(kind, money.currency, stripe_account),
     )
+
+
+def made_spendable(posting: Posting) -> dict[Account, int]:
+    """What `posting` adds to what wallets' owners may spend, wherever it comes from: minor units by account."""
+    added: Counter[Account] = Counter()
+    for entry in posting.entries:
+        if entry.account.kind is AccountKind.WALLET_AVAILABLE:
+            added[entry.account] += entry.amount
+    return {account: amount for account, amount in added.items() if amount > 0}
+
+
+@dataclass(frozen=True, slots=True)
+class Debt:
+    """What a wallet's owner owes the platform in its currency, in minor units."""
+
+    debtor: str
+    owed: int
+
+
+def repayment(credit: Posting, debts: Mapping[Account, Debt]) -> Posting | None:
+    """What `credit` repays before anybody can spend it: of each wallet the lesser of what it got and what is owed.
+
+    `debts` are those of the wallets' owners, by the account that is credited. None if nothing is owed.
+    """
+    parts = {
+        account: min(amount, debts[account].owed)
+        for account, amount in made_spendable(credit).items()
+        if account in debts and debts[account].owed > 0
+    }
+    entries = [
+        entry
+        for account, part in parts.items()
+        for entry in (
+            Entry(account, -part),
+            Entry(Account(AccountKind.RECEIVABLE, account.currency, debts[account].debtor), part),
+        )
+    ]
+    return Posting(tuple(entries)) if entries else None

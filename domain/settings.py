@@ -121,6 +121,11 @@ class Settings(BaseSettings):
 
     stripe_secret_key: SecretStr = Field(validation_alias=_shared("STRIPE_SECRET_KEY"))
     stripe_api_base: str = Field(default="https://api.stripe.com", validation_alias=_shared("STRIPE_API_BASE"))
+    stripe_breaker_failures: int = Field(default=5, ge=1)
+    """Calls in a row that Stripe's endpoints for one kind of object leave unanswered before a worker sends no more."""
+    stripe_breaker_pause: float = Field(default=5.0, gt=0, allow_inf_nan=False)
+    """Seconds until one of them is sent to find out whether Stripe answers again. Shorter than the activity tier takes
+    altogether (about 7): so a saga that tries again finds out before it is put off."""
     stripe_webhook_secrets: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         default=(), validation_alias=_shared("STRIPE_WEBHOOK_SECRETS")
     )

@@ -54,7 +54,13 @@ class Step(StrEnum):
     """Ledger, perhaps in parts: out of escrow to the contractor, less the service fee."""
     RETURN = "return"
     """Ledger: out of escrow, back to what the customer may spend."""
+    REPAYMENT = "repayment"
+    """Ledger, after a step that credits a wallet: what its owner owes the platform, out of what was credited."""
 
     def part(self, number: int) -> str:
         """The step's name for its `number`-th part (from 1): each part is an intent of its own."""
         return f"{self.value}#{number}"
+
+    def of(self, step: str) -> str:
+        """The step's name as what follows from `step`: each of those has its own."""
+        return f"{self.value}:{step}"

@@ -39,6 +39,8 @@ def environment(settings: Settings) -> dict[str, str]:
         "PAYSAGA_ANSWER_WITHIN": str(settings.answer_within),
         "PAYSAGA_SWEEP_OLDER_THAN": str(settings.sweep_older_than),
         "PAYSAGA_STICKY_TIMEOUT": str(settings.sticky_timeout),
+        "PAYSAGA_STRIPE_BREAKER_FAILURES": str(settings.stripe_breaker_failures),
+        "PAYSAGA_STRIPE_BREAKER_PAUSE": str(settings.stripe_breaker_pause),
         "PAYSAGA_PACING": settings.pacing.model_dump_json(),
     }
 

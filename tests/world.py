@@ -36,8 +36,12 @@ from activities.stripe_client import open_client
 from activities.temporal_client import connect
 from api.server import KEEP_ALIVE, describe_app, gather
 from cli.stack.ports import free_port
+from db import ledger
 from db.engine import Database, open_database
+from domain.accounts import Account, AccountKind
+from domain.money import Money
 from domain.pacing import Pacing
+from domain.postings import move
 from domain.settings import Settings
 from domain.stripe_events import CatchUpRound
 from tests.sandbox import Sandbox
@@ -281,6 +285,30 @@ class World:
         found: dict[str, Any] = answer.json()
         return found
 
+    async def owe(self, amount: int, currency: str = "usd", *, user: str = "alice") -> None:
+        """Let the user owe the platform so much, in minor units, after a dispute of the first deposit that there is."""
+        [[disputed]] = await self.sql("SELECT min(id) FROM operations WHERE kind = 'deposit'")
+        debt = move(
+            Money(amount, currency),
+            debit=Account(AccountKind.RECEIVABLE, currency, user),
+            credit=Account(AccountKind.DISPUTE_LOSSES, currency),
+        )
+        async with (
+            open_database(self.settings.database_url.get_secret_value(), pool_size=1) as database,
+            database.transaction() as connection,
+        ):
+            await ledger.post(connection, disputed, f"owed: {amount} by {user}", debt)
+
+    async def owed(self, user: str = "alice", currency: str = "usd") -> int:
+        """What the user owes the platform by the books, in minor units."""
+        [[owed]] = await self.sql(
+            "SELECT coalesce(-sum(b.balance), 0) FROM ledger_accounts a JOIN ledger_balances b ON b.account_id = a.id"
+            " WHERE a.kind = 'receivable' AND a.owner = $1 AND a.currency = $2",
+            user,
+            currency,
+        )
+        return int(owed)
+
     async def admin(self, path: str, *, reason: str = "a test", key: str | None = None) -> httpx.Response:
         """An admin's act: `POST /v1/admin/<path>`."""
         return await self.call("POST", f"/v1/admin/{path}", {"reason": reason}, user="root", role="admin", key=key)
@@ -461,6 +489,7 @@ def settings_for(servers: Servers, database: str, port: int, key: str, *, pacing
         sweep_older_than=0.0,
         catch_up_older_than=0.0,
         sticky_timeout=0.5,
+        stripe_breaker_pause=0.2,
     )
 
 

@@ -12,6 +12,7 @@ from temporalio.client import Client
 from temporalio.worker import Interceptor, Worker, WorkflowRunner
 
 from activities import logs
+from activities.breakers import Breakers
 from activities.catching_up import CatchUpActivities
 from activities.connected_accounts import ConnectedAccountActivities
 from activities.deposit_ledger import DepositLedger
@@ -73,8 +74,9 @@ class Parts:
 def build(parts: Parts, *, around: Sequence[Interceptor] = (), runner: WorkflowRunner = RUNNER) -> Worker:
     """A worker of every workflow and activity; `around` are interceptors outside our own, `runner` is the sandbox."""
     settings, pacing = parts.settings, parts.settings.pacing
-    caller = StripeCaller(parts.database, parts.stripe, absent_apart=pacing.absent_apart)
-    reads = StripeReads(parts.stripe)
+    breakers = Breakers(failures=settings.stripe_breaker_failures, pause=settings.stripe_breaker_pause)
+    caller = StripeCaller(parts.database, parts.stripe, breakers, absent_apart=pacing.absent_apart)
+    reads = StripeReads(parts.stripe, breakers)
     records = RecordActivities(parts.database)
     payments = PaymentActivities(parts.database, caller, reads)
     deposits = DepositLedger(parts.database)

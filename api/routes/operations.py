@@ -13,6 +13,7 @@ from api.requests import ClientRoute
 from api.services import Held
 from db import inbox, ledger, operations, outbox, stripe_calls
 from domain import errors
+from domain.accounts import AccountKind
 from domain.operations import OperationKind
 
 router = APIRouter(prefix="/operations", tags=["operations"], route_class=ClientRoute)
@@ -52,6 +53,14 @@ async def read_operation(operation_id: str, caller: AnyCaller, held: Held) -> Op
         transactions = await ledger.of_operation(connection, operation_id)
         received = await inbox.of_operation(connection, operation_id)
         published = await outbox.of_operation(connection, operation_id)
+    if not caller.sees_all:
+        # What came to the other side of an offer or a transfer may have repaid a debt, and that is theirs to know.
+        transactions = [one for one in transactions if _debtor(one) in (None, caller.id)]
+        published = [
+            one
+            for one in published
+            if one["type"] != ledger.RECEIVABLE_REPAID or one["data"]["wallet_id"] == row["wallet_id"]
+        ]
     return OperationDetail.model_validate(
         dict(row)
         | {
@@ -62,6 +71,12 @@ async def read_operation(operation_id: str, caller: AnyCaller, held: Held) -> Op
             "events": [dict(event) for event in published],
         }
     )
+
+
+def _debtor(transaction: dict[str, Any]) -> str | None:
+    """Who owes the platform what the transaction is about, if it is about that."""
+    owed = (entry["owner"] for entry in transaction["entries"] if entry["kind"] == AccountKind.RECEIVABLE)
+    return next(owed, None)
 
 
 def _outcome(call: sa.RowMapping) -> str | None:

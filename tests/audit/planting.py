@@ -33,13 +33,14 @@ async def post(
     account: str = "acct_planted",
     link: str | None = None,
     checked: bool = True,
+    repaid: int = 0,
 ) -> str:
     """Plant a ledger transaction, its entries on balances at Stripe linked to the balance transaction `link`.
 
-    `account`: the Stripe account whose connected balance and payouts are meant. The balances are kept as ever; with
-    `checked` False the rules on transactions are off.
+    `account`: the Stripe account whose connected balance and payouts are meant, or the user who owes. The balances are
+    kept as ever; with `checked` False the rules on transactions are off. `repaid`: what another ledger transaction
+    takes out of the wallet again for what the user owes.
     """
-    ltx_id = f"ltx_planted_{step}"
     connection = await asyncpg.connect(world.superuser_url)
     try:
         async with connection.transaction():
@@ -47,27 +48,34 @@ async def post(
             if not checked:
                 await connection.execute("ALTER TABLE ledger_transactions DISABLE TRIGGER balanced")
                 await connection.execute("ALTER TABLE ledger_entries DISABLE TRIGGER balanced")
-            await connection.execute(
-                "INSERT INTO ledger_transactions (id, operation_id, step, generation, content)"
-                " VALUES ($1, $2, $3, 1, '')",
-                ltx_id,
-                operation_id,
-                step,
-            )
-            for kind, amount in entries:
-                owner = {Owner.PLATFORM: "", Owner.WALLET: wallet}.get(CHART[kind].owner, account)
-                entry = await connection.fetchval(
-                    "INSERT INTO ledger_entries (ltx_id, account_id, currency, amount) VALUES ($1, $2, 'usd', $3)"
-                    " RETURNING id",
-                    ltx_id,
-                    await _account(connection, kind, owner),
-                    amount,
+            owners = {Owner.PLATFORM: "", Owner.WALLET: wallet}
+            parts = [(step, entries)]
+            if repaid:
+                back = ((AccountKind.WALLET_AVAILABLE, -repaid), (AccountKind.RECEIVABLE, repaid))
+                parts.append((f"repayment:{step}", back))
+            for part, its_entries in parts:
+                await connection.execute(
+                    "INSERT INTO ledger_transactions (id, operation_id, step, generation, content)"
+                    " VALUES ($1, $2, $3, 1, '')",
+                    f"ltx_planted_{part}",
+                    operation_id,
+                    part,
                 )
-                if link is not None and kind in (AccountKind.STRIPE_BALANCE, AccountKind.CONNECTED_BALANCE):
-                    await connection.execute("INSERT INTO stripe_balance_links VALUES ($1, $2, $3)", entry, owner, link)
+                for kind, amount in its_entries:
+                    owner = owners.get(CHART[kind].owner, account)
+                    entry = await connection.fetchval(
+                        "INSERT INTO ledger_entries (ltx_id, account_id, currency, amount) VALUES ($1, $2, 'usd', $3)"
+                        " RETURNING id",
+                        f"ltx_planted_{part}",
+                        await _account(connection, kind, owner),
+                        amount,
+                    )
+                    if link is not None and kind in (AccountKind.STRIPE_BALANCE, AccountKind.CONNECTED_BALANCE):
+                        linked = "INSERT INTO stripe_balance_links VALUES ($1, $2, $3)"
+                        await connection.execute(linked, entry, owner, link)
     finally:
         await connection.close()
-    return ltx_id
+    return f"ltx_planted_{step}"
 
 
 async def _account(connection: "asyncpg.Connection[asyncpg.Record]", kind: AccountKind, owner: str) -> int:

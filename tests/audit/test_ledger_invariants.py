@@ -222,3 +222,55 @@ async def test_of_many_violations_all_are_counted_and_the_first_listed(world: Wo
 
     assert report.total == 250
     assert len(report.violations) == SHOWN
+
+
+RECEIVABLE, LOSSES = AccountKind.RECEIVABLE, AccountKind.DISPUTE_LOSSES
+UNREPAID = Invariant.REPAYMENT_DIFFERS_FROM_DEBT
+
+
+async def _alice_owes(world: World, paid: str, amount: int) -> None:
+    await post(world, paid, (RECEIVABLE, -amount), (LOSSES, amount), step="owed", account="alice")
+
+
+async def test_what_was_owed_was_repaid(world: World, paid: str) -> None:
+    """As it must be: nothing of what came before the debt, then all that came, then the rest of it."""
+    await _alice_owes(world, paid, 500)
+    for step, came, repaid in (("first", 300, 300), ("second", 300, 200), ("third", 300, 0)):
+        await _credit(world, paid, step, came, repaid)
+    await assert_clean(world)
+
+
+@pytest.mark.parametrize(
+    ("owed", "came", "repaid"),
+    [(500, 300, 0), (500, 300, 299), (200, 300, 300)],
+    ids=["none", "too little", "too much"],
+)
+async def test_a_credit_that_did_not_repay_what_was_owed(
+    world: World, paid: str, owed: int, came: int, repaid: int
+) -> None:
+    await _alice_owes(world, paid, owed)
+
+    await _credit(world, paid, "came", came, repaid)
+
+    report = await sees_only(world, UNREPAID)
+    due = min(owed, came)
+    assert report.violations[0].what == f"step came brought {came} usd, {due} of it were due, {repaid} were repaid"
+
+
+async def test_a_repayment_of_what_no_credit_brought(world: World, paid: str) -> None:
+    await _alice_owes(world, paid, 500)
+    await post(world, paid, (AVAILABLE, -300), (RECEIVABLE, 300), step="repayment:nothing", account="alice")
+
+    await sees_only(world, UNREPAID)
+
+
+async def test_a_repayment_of_what_somebody_else_owes(world: World, paid: str) -> None:
+    await post(world, paid, (RECEIVABLE, -500), (LOSSES, 500), step="owed", account="bob")
+    await _credit(world, paid, "came", 300, 300, debtor="bob")
+
+    await sees_only(world, UNREPAID)
+
+
+async def _credit(world: World, paid: str, step: str, came: int, repaid: int, *, debtor: str = "alice") -> None:
+    """Money into alice's wallet, and what it repays, in one transaction as Paysaga does it."""
+    await post(world, paid, (BANK, -came), (AVAILABLE, came), step=step, account=debtor, repaid=repaid)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from stripe import StripeClient
 
+from activities.breakers import Breakers
 from activities.connected_accounts import ConnectedAccountActivities
 from activities.payouts import Part, PayoutActivities
 from activities.records import RecordActivities, StatusChange
@@ -36,7 +37,7 @@ class Contractor:
     account: str = ""
 
     def __post_init__(self) -> None:
-        caller = StripeCaller(self.database, self.client, absent_apart=0.5)
+        caller = StripeCaller(self.database, self.client, Breakers(failures=5, pause=0.2), absent_apart=0.5)
         reads = StripeReads(self.client)
         self.accounts = ConnectedAccountActivities(self.database, caller, reads)
         self.payouts = PayoutActivities(self.database, caller, reads)

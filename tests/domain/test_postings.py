@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from domain.accounts import CHART, Account, AccountKind, Owner
 from domain.errors import UnbalancedPosting
 from domain.money import Money
-from domain.postings import Entry, Posting, deposit_credit, move, stripe_fee
+from domain.postings import Debt, Entry, Posting, deposit_credit, made_spendable, move, repayment, stripe_fee
 
 ALICE = Account(AccountKind.WALLET_AVAILABLE, "usd", "wal_alice")
 BOB = Account(AccountKind.WALLET_AVAILABLE, "usd", "wal_bob")
@@ -113,3 +113,40 @@ def test_stripes_fee_is_our_expense_and_touches_no_wallet() -> None:
         Entry(Account(AccountKind.STRIPE_FEES, "usd"), -610),
         Entry(STRIPE, 610),
     )
+
+
+# ── Repayments ──
+
+OWED_BY_ALICE = Account(AccountKind.RECEIVABLE, "usd", "alice")
+
+
+@pytest.mark.parametrize(
+    ("owed", "repaid"), [(30, 30), (100, 100), (101, 100), (1, 1)], ids=["less", "as much", "more", "a cent"]
+)
+def test_the_lesser_of_the_credit_and_the_debt_is_repaid(owed: int, repaid: int) -> None:
+    posting = repayment(deposit_credit("wal_alice", Money(100, "usd")), {ALICE: Debt("alice", owed)})
+
+    assert posting == move(Money(repaid, "usd"), debit=ALICE, credit=OWED_BY_ALICE)
+
+
+@pytest.mark.parametrize("debts", [{}, {BOB: Debt("bob", 5)}, {ALICE: Debt("alice", 0)}, {ALICE: Debt("alice", -5)}])
+def test_nothing_is_repaid_where_nothing_is_owed(debts: dict[Account, Debt]) -> None:
+    assert repayment(deposit_credit("wal_alice", Money(100, "usd")), debts) is None
+
+
+def test_what_leaves_a_wallet_repays_nothing() -> None:
+    gone = move(Money(100, "usd"), debit=ALICE, credit=BOB)
+
+    assert made_spendable(gone) == {BOB: 100}
+    assert repayment(gone, {ALICE: Debt("alice", 5)}) is None
+
+
+@given(entries(), st.integers(1, 10**13))
+def test_no_repayment_takes_more_than_came(balanced: tuple[Entry, ...], owed: int) -> None:
+    credit = Posting(balanced)
+    gained = made_spendable(credit)
+
+    posting = repayment(credit, {account: Debt(f"owner of {account.owner}", owed) for account in gained})
+
+    taken = {entry.account: -entry.amount for entry in posting.entries if entry.amount < 0} if posting else {}
+    assert taken == {account: min(amount, owed) for account, amount in gained.items()}

@@ -94,9 +94,9 @@ async def test_f18_funds_are_pending_and_settle(world: World) -> None:
 
     withdrawal = await world.accepted_withdrawal()
 
-    waiting = await world.until(withdrawal, lambda now: [c["generation"] for c in now["calls"]] == [1, 2, 3])
+    waiting = await world.until(withdrawal, lambda now: [c["outcome"] for c in now["calls"]] == ["refused"] * 3)
     assert (waiting["status"], waiting["needs_attention"]) == ("awaiting_funds", False)
-    assert {call["outcome"] for call in waiting["calls"]} == {"refused"}
+    assert [call["generation"] for call in waiting["calls"]] == [1, 2, 3]
     wallet = await world.wallet()
     assert (wallet["available"], wallet["in_transit"]) == (12_000, 8_000)
     # When it settles
