@@ -36,8 +36,10 @@ class Sandbox:
     async def listed(self, path: str, **query: str | int) -> list[dict[str, Any]]:
         """All of a list, newest first."""
         page = await self.get(path, limit=100, **query)
-        assert not page["has_more"]
         found: list[dict[str, Any]] = page["data"]
+        while page["has_more"]:
+            page = await self.get(path, limit=100, starting_after=found[-1]["id"], **query)
+            found += page["data"]
         return found
 
     async def of_account(self, stripe_account: str, path: str, **query: str | int) -> Any:
