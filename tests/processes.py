@@ -49,17 +49,6 @@ class Process:
     def __init__(self, running: asyncio.subprocess.Process) -> None:
         self._running = running
 
-    async def tell(self, line: str) -> None:
-        """A line for its standard input."""
-        assert self._running.stdin is not None
-        self._running.stdin.write(f"{line}\n".encode())
-        await self._running.stdin.drain()
-
-    async def said(self) -> str:
-        """The next line of its standard output."""
-        assert self._running.stdout is not None
-        return (await self._running.stdout.readline()).decode().strip()
-
     @property
     def state(self) -> str:
         """Whether it runs, as a failing test shows it."""
@@ -86,6 +75,7 @@ class Process:
 async def running(settings: Settings, *module: str, **more: str) -> AsyncIterator[Process]:
     """`python -m module…` with the test's settings, ended with the block. Where that fails, its last words are told."""
     with tempfile.TemporaryFile() as log:
+        heard = log if "PAYSAGA_TEST_NOISE" not in os.environ else None
         process = Process(
             await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -93,10 +83,10 @@ async def running(settings: Settings, *module: str, **more: str) -> AsyncIterato
                 *module,
                 cwd=ROOT,
                 env=environment(settings) | more,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=heard,
+                stderr=heard,
                 start_new_session=True,
-                stderr=log if "PAYSAGA_TEST_NOISE" not in os.environ else None,
             )
         )
         try:
