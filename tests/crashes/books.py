@@ -4,7 +4,7 @@ import asyncio
 import difflib
 from typing import Any
 
-from domain.statuses import ConnectedAccountStatus, DepositStatus
+from domain.statuses import ConnectedAccountStatus, DepositStatus, OfferStatus
 from tests.auditing import assert_clean
 from tests.world import World, until
 
@@ -13,8 +13,12 @@ AT_REST = [
     ConnectedAccountStatus.ONBOARDING,
     ConnectedAccountStatus.ACTIVE,
     ConnectedAccountStatus.RESTRICTED,
+    OfferStatus.HELD,
+    OfferStatus.ACCEPTED,
+    OfferStatus.DELIVERED,
+    OfferStatus.CONTESTED,
 ]
-"""Statuses of sagas that have not ended and will do nothing more by themselves."""
+"""Statuses of sagas that have not ended and wait for somebody else."""
 
 _OURS = {
     "operation": """

@@ -71,7 +71,7 @@ async def _preview(world: World) -> Asked:
 
 
 async def _wallet_transfer(world: World) -> Asked:
-    await world.funded("clara")
+    await world.closed((await world.deposit(user="clara", payment_method="pm_card_bypassPending")).json()["id"])
     body = {"from_user_id": "clara", "to_user_id": "carl", "amount": 8_000, "currency": "usd"}
     return Asked("/v1/wallet-transfers", body, "shop", "service")
 
