@@ -46,7 +46,8 @@ class Mortal:
         """Where and when it died, once it has. Raises `AssertionError` if it ended in any other way."""
         if not self.ends:
             return None
-        [(code, last)] = self.ends
+        assert len(self.ends) == 1, "it ended again"
+        code, last = self.ends[0]
         assert last is not None, "it ended before it had done anything"
         assert (code, last.point) == (-signal.SIGKILL, self._deadly)
         return last
