@@ -1,6 +1,7 @@
 """The servers that a test session runs on: started once, on free ports, ended by pid."""
 
 import atexit
+import random
 import tempfile
 import time
 from collections.abc import AsyncIterator, Generator
@@ -74,3 +75,35 @@ async def world(servers: Servers) -> AsyncIterator[World]:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of single folders must be known before the folders are."""
     parser.addoption("--record", action="store_true", help="record the histories in tests/histories anew")
+    parser.addoption(
+        "--crash-sample", type=int, metavar="N", help="N cases of the worker's crash matrix, and N of the API's"
+    )
+    parser.addoption("--crash-seed", type=int, metavar="SEED", help="which: as an earlier run has printed")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Another sample each time; the processes of pytest-xdist are given the main one's options."""
+    if config.option.crash_seed is None:
+        config.option.crash_seed = random.randrange(1_000_000)
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """How to have the same sample again."""
+    if config.option.crash_sample is None:
+        return []
+    return [f"crash matrix: --crash-sample={config.option.crash_sample} --crash-seed={config.option.crash_seed}"]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How many kills there were, and after which it took longest until somebody was at it again."""
+    recoveries = [
+        value
+        for report in terminalreporter.stats.get("passed", [])
+        for name, value in report.user_properties
+        if name == "recovery"
+    ]
+    if recoveries:
+        point, seconds = max(recoveries, key=lambda recovery: recovery[1])
+        terminalreporter.line(
+            f"crash matrix: {len(recoveries)} kills; longest until the step was begun again: {seconds:.1f} s ({point})"
+        )

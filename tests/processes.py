@@ -51,17 +51,6 @@ class Process:
     def __init__(self, running: asyncio.subprocess.Process) -> None:
         self._running = running
 
-    async def tell(self, line: str) -> None:
-        """A line for its standard input."""
-        assert self._running.stdin is not None
-        self._running.stdin.write(f"{line}\n".encode())
-        await self._running.stdin.drain()
-
-    async def said(self) -> str:
-        """The next line of its standard output."""
-        assert self._running.stdout is not None
-        return (await self._running.stdout.readline()).decode().strip()
-
     @property
     def state(self) -> str:
         """Whether it runs, as a failing test shows it."""
@@ -93,6 +82,7 @@ async def running(
     `code` is the folder that its packages are imported from.
     """
     with log_to.open("w+b") if log_to else tempfile.TemporaryFile() as log:
+        heard = log if log_to or "PAYSAGA_TEST_NOISE" not in os.environ else None
         process = Process(
             await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -100,10 +90,10 @@ async def running(
                 *module,
                 cwd=code,
                 env=environment(settings) | more,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=heard,
+                stderr=heard,
                 start_new_session=True,
-                stderr=log if log_to or "PAYSAGA_TEST_NOISE" not in os.environ else None,
             )
         )
         try:

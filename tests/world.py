@@ -447,21 +447,21 @@ class World:
         for operation_id in operation_ids:
             await skipper.fast_forward(self.workflow(operation_id), seconds)
 
-    async def sweep(self) -> dict[str, int]:
+    async def sweep(self, workflow_id: str | None = None) -> dict[str, int]:
         """One sweep now, as the Schedule would start it."""
         return await self.temporal.execute_workflow(
             Sweep.run,
             self.settings.pacing,
-            id=f"sweep-{uuid.uuid4()}",
+            id=workflow_id or f"sweep-{uuid.uuid4()}",
             task_queue=self.settings.task_queue,
         )
 
-    async def catch_up(self) -> int:
+    async def catch_up(self, workflow_id: str | None = None) -> int:
         """One look at Stripe's Events API now, as the Schedule would start it: how many events were new."""
         return await self.temporal.execute_workflow(
             CatchUp.run,
             CatchUpRound(pacing=self.settings.pacing),
-            id=f"catch-up-{uuid.uuid4()}",
+            id=workflow_id or f"catch-up-{uuid.uuid4()}",
             task_queue=self.settings.task_queue,
         )
 

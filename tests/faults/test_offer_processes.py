@@ -1,4 +1,8 @@
-"""Workers and APIs killed at every step of an offer's life, and everything at once before its money is paid out."""
+"""APIs killed while an offer's verbs are on their way to its saga, and everything at once before its money is paid out.
+
+Each process killed by itself, at each of its points, is in tests/crashes: there the client asks again, or the saga goes
+on. Here nobody asks again.
+"""
 
 import asyncio
 import contextlib
@@ -12,10 +16,12 @@ import httpx
 import pytest
 
 from tests.auditing import assert_clean
+from tests.crashes.dying import CALLED, COMMITTED, Point, Step, serve_worker
+from tests.crashes.mortal import Mortal, mortal
 from tests.processes import Process, running, running_api
 from tests.servers import running_servers
 from tests.workflows.meddling import Meddler
-from tests.world import BRISK, PATIENCE, Servers, World, open_world, until
+from tests.world import BRISK, Servers, World, open_world, until
 
 pytestmark = pytest.mark.long
 
@@ -59,40 +65,6 @@ async def _one_of_everything(world: World, offer_id: str) -> None:
     assert (await world.wallet("alice"))["escrow"] == 0
     await world.settled_events()
     await assert_clean(world)
-
-
-async def test_f34_worker_killed_at_every_step(servers: Servers) -> None:
-    async with open_world(servers, pacing=QUICK, worker=False, answer_within=0.2) as world:
-        async with world.inhabited_by_a_worker():
-            await world.onboarded()
-            paid = await world.deposit(payment_method="pm_card_bypassPending")
-            await world.closed(paid.json()["id"])
-
-        # Given a worker that dies, each time it starts, at the next point of the one offer
-        async with running(world.settings, "tests.crashing_worker") as worker:
-
-            async def killed(step: str, *moments: str) -> None:
-                for moment in moments:
-                    await worker.tell(f"{step}:{moment}")
-                    assert await asyncio.wait_for(worker.said(), PATIENCE) == "-9", f"not killed {moment} {step}"
-
-            answer = await world.offer(10_000, milestones=[6_000], auto_payout=True)
-            assert answer.status_code == 202
-            offer = str(answer.json()["id"])
-            await killed("hold", "before", "after")
-            for verb, user, body in VERBS:
-                asking = asyncio.create_task(_insist(world, offer, verb, user, body))
-                await killed("act", "before", "after")
-                if verb in ("release", "complete"):
-                    await killed("start_operation", "before", "after")
-
-                # When one lives
-                async with running(world.settings, "cli.main", "worker"):
-                    assert (await asking).status_code == 200
-
-        # Then everything happened once
-        async with world.inhabited_by_a_worker():
-            await _one_of_everything(world, offer)
 
 
 async def test_f35_api_killed_between_a_verbs_request_and_its_answer(servers: Servers) -> None:
@@ -166,16 +138,25 @@ async def _blind_api(world: World) -> AsyncIterator[Process]:
             yield api
 
 
+async def _is_dead(worker: Mortal) -> bool:
+    return worker.death is not None
+
+
 async def _one_is_unanswered(world: World) -> bool:
     return len(await world.sql("SELECT FROM requests WHERE verb IS NOT NULL AND answered_at IS NULL")) == 1
 
 
+RELEASED = Point(Step("Offer", "act", "release"), COMMITTED, 1)
+STARTING = Point(Step("Offer", "start_operation"), CALLED, 1)
+
+
 @pytest.mark.parametrize(
     ("point", "found_by"),
-    [("act:after", "its offer's saga"), ("start_operation:before", "its offer's saga"), ("act:after", "the sweep")],
+    [(RELEASED, "its offer's saga"), (STARTING, "its offer's saga"), (RELEASED, "the sweep")],
+    ids=str,
 )
 async def test_f34_everything_dies_between_a_release_and_its_withdrawal(
-    tmp_path: Path, sandbox_url: str, point: str, found_by: str
+    tmp_path: Path, sandbox_url: str, point: Point, found_by: str
 ) -> None:
     async with (
         running_servers(tmp_path, sandbox_url, durable=True) as (servers, postgres, temporal),
@@ -187,10 +168,9 @@ async def test_f34_everything_dies_between_a_release_and_its_withdrawal(
             assert (await _insist(world, offer, *VERBS[0])).status_code == 200
 
         # Given a release that has committed, and processes that are all killed before its withdrawal begins
-        async with running_api(world.settings) as api, running(world.settings, "tests.crashing_worker") as worker:
+        async with running_api(world.settings) as api, mortal(serve_worker, world.settings, point, once=True) as worker:
             asking = asyncio.create_task(_insist(world, offer, *VERBS[1]))
-            await worker.tell(point)
-            assert await asyncio.wait_for(worker.said(), PATIENCE) == "-9"
+            await until(lambda: _is_dead(worker))
             await api.kill()
             with contextlib.suppress(httpx.TransportError):  # It may have been answered just in time.
                 await asking

@@ -1,16 +1,17 @@
 """What a user owes, repaid once: whoever dies or does it again."""
 
-import asyncio
-
 import pytest
 
 from tests.auditing import assert_clean
-from tests.faults.test_processes import QUICK
-from tests.processes import running
+from tests.crashes.dying import CALLED, COMMITTED, Point, Step, serve_worker
+from tests.crashes.mortal import mortal
 from tests.workflows.meddling import reset, run_and_points
-from tests.world import PATIENCE, Servers, World, open_world
+from tests.world import BRISK, Servers, World, open_world
 
 pytestmark = pytest.mark.long
+
+QUICK = BRISK.model_copy(update={"http_timeout": 1.5, "start_to_close": 2.0})
+"""Pacing that finds a dead worker's step again soon."""
 
 
 async def _repaid_once(world: World, operation_id: str) -> None:
@@ -22,7 +23,8 @@ async def _repaid_once(world: World, operation_id: str) -> None:
     await assert_clean(world)
 
 
-async def test_f24_worker_killed_at_the_credit_that_repays(servers: Servers) -> None:
+@pytest.mark.parametrize(("mark", "number"), [(CALLED, 1), (COMMITTED, 1)])
+async def test_f24_worker_killed_at_the_credit_that_repays(servers: Servers, mark: str, number: int) -> None:
     async with open_world(servers, pacing=QUICK, worker=False, answer_within=0.1) as world:
         async with world.inhabited_by_a_worker():
             first = await world.accepted_deposit(payment_method="pm_card_visa")
@@ -30,13 +32,10 @@ async def test_f24_worker_killed_at_the_credit_that_repays(servers: Servers) -> 
         await world.owe(5_000)
         deposit = (await world.deposit(payment_method="pm_card_visa")).json()["id"]
 
-        async with running(world.settings, "tests.crashing_worker") as worker:
-            for moment in ("before", "after"):
-                await worker.tell(f"credit_deposit:{moment}")
-                assert await asyncio.wait_for(worker.said(), PATIENCE) == "-9"
-            await worker.tell("never")
-
+        point = Point(Step("Deposit", "credit_deposit"), mark, number)
+        async with mortal(serve_worker, world.settings, point) as worker:
             await _repaid_once(world, deposit)
+            assert worker.death is not None
 
 
 async def test_f24_reset_to_any_point_repays_once(world: World) -> None:

@@ -1,14 +1,20 @@
 """Sagas to record: one for each way that they can go. Each gives the id of the workflow to keep."""
 
 import asyncio
+import uuid
 from collections.abc import Awaitable, Callable
+
+import httpx
 
 from activities import visibility
 from activities.offer_ledger import OfferAct, OfferLedger
+from activities.temporal_client import connect
+from cli.stack.ports import free_port
 from db.engine import open_database
 from domain.offers import OfferVerb, OfferWish, Party
 from domain.pacing import Pacing
 from tests.world import BRISK, World, until
+from workflows.sweep import SnapshotBalances
 
 Scenario = Callable[[World], Awaitable[str]]
 
@@ -46,13 +52,13 @@ async def succeeded_with_another_card(world: World) -> str:
 async def declined(world: World) -> str:
     """Declined at once."""
     answer = await world.deposit(payment_method="pm_card_chargeDeclined")
-    return await _finished(world, answer.json()["operation_id"])
+    return await _finished(world, _made_by(answer))
 
 
 async def refused(world: World) -> str:
     """Stripe made no payment of it."""
     answer = await world.deposit(payment_method="pm_never_made")
-    return await _finished(world, answer.json()["operation_id"])
+    return await _finished(world, _made_by(answer))
 
 
 async def canceled(world: World) -> str:
@@ -212,14 +218,28 @@ async def withdrawal_written_off(world: World) -> str:
     await world.sandbox.control("POST", f"accounts/{account}/adjust_balance", amount=-3_000)
     await world.sandbox.control("POST", f"payouts/{paying['details']['payout']}/fail")
     await world.until(withdrawal, lambda now: now["needs_attention"])
-    assert (await world.help(withdrawal, "write-off")).status_code == 200
+    await _helped(world, withdrawal, "write-off")
+    return await _finished(world, withdrawal)
+
+
+async def withdrawal_adopted(world: World) -> str:
+    """Its transfer was made by hand, while Stripe answered nothing else than errors."""
+    account = await world.onboarded()
+    await world.funded()
+    await world.sandbox.fault("POST", "/v1/transfers", "error_before", times=1_000)
+    withdrawal = (await world.withdraw()).json()["id"]
+    await world.until(withdrawal, lambda now: now["retries"] > 0)
+    await world.sandbox.control("DELETE", "faults")
+    by_hand: dict[str, str | int] = {"amount": 8_000, "currency": "usd", "destination": account}
+    made = await world.sandbox.post("transfers", **by_hand, transfer_group=withdrawal)
+    await _helped(world, withdrawal, "adopt", step="create_transfer", stripe_id=made["id"])
     return await _finished(world, withdrawal)
 
 
 async def withdrawal_given_up(world: World) -> str:
     """Compensated by an operator, while it awaited the platform's funds."""
     withdrawal = await _awaiting_funds(world)
-    assert (await world.help(withdrawal, "compensate")).status_code == 200
+    await _helped(world, withdrawal, "compensate")
     return await _finished(world, withdrawal)
 
 
@@ -241,7 +261,7 @@ async def withdrawal_failed(world: World) -> str:
     """There is no account to withdraw through."""
     await world.funded()
     answer = await world.withdraw()
-    return await _finished(world, answer.json()["operation_id"])
+    return await _finished(world, _made_by(answer))
 
 
 async def withdrawal_followed_up(world: World) -> str:
@@ -338,7 +358,7 @@ async def offer_resolved(world: World) -> str:
 async def offer_failed(world: World) -> str:
     """The customer's wallet holds too little."""
     answer = await world.offer()
-    return await _finished(world, answer.json()["operation_id"])
+    return await _finished(world, _made_by(answer))
 
 
 async def offer_parked(world: World) -> str:
@@ -372,6 +392,59 @@ async def offer_behind(world: World) -> str:
     return await _finished(world, offer)
 
 
+async def swept(world: World) -> str:
+    """A sweep that finds one of each: an operation, an event and a verb that never reached their sagas."""
+    nowhere = world.settings.model_copy(update={"temporal_address": f"127.0.0.1:{free_port()}", "answer_within": 0.5})
+    cut_off = World(
+        settings=nowhere,
+        superuser_url=world.superuser_url,
+        sandbox=world.sandbox,
+        temporal=await connect(nowhere, lazy=True),
+        http=world.http,
+    )
+    paid, unwanted = [await world.accepted_deposit(user=user) for user in ("alice", "anna")]
+    for deposit in (paid, unwanted):
+        await world.workflow(deposit["id"]).terminate()
+    async with cut_off.serving(port=free_port()) as http:
+        cut_off.http = http
+        accepted = (await cut_off.deposit(user="bob", payment_method="pm_card_visa")).json()
+        assert accepted["status"] == "requested"
+        canceled = await cut_off.call("POST", f"/v1/deposits/{unwanted['id']}/cancel", user="anna")
+        assert canceled.status_code == 202
+    await world.sandbox.pay(paid["payment_intent"], "pm_card_visa")
+    await world.until(paid["id"], lambda now: bool(now["stripe_events"]))
+    for deposit in (paid, unwanted):
+        assert (await world.admin(f"operations/{deposit['id']}/resume")).status_code == 200
+    sweep = f"sweep-{uuid.uuid4()}"
+    await world.sweep(sweep)
+    for deposit in (paid, unwanted, accepted):
+        await _finished(world, deposit["id"])
+    return sweep
+
+
+async def snapshot_taken(world: World) -> str:
+    """The platform's balances, after a deposit."""
+    deposit = await world.accepted_deposit(payment_method="pm_card_visa")
+    await _finished(world, deposit["id"])
+    snapshot = f"snapshot-{uuid.uuid4()}"
+    pacing, queue = world.settings.pacing, world.settings.task_queue
+    await world.temporal.execute_workflow(SnapshotBalances.run, pacing, id=snapshot, task_queue=queue)
+    return snapshot
+
+
+async def caught_up(world: World) -> str:
+    """A payment that no webhook told of, found at Stripe before its saga would have asked."""
+    await world.sandbox.event_fault("*", "drop")
+    deposit = await world.accepted_deposit()
+    await world.sandbox.pay(deposit["payment_intent"], "pm_card_visa")
+    await world.sandbox.until_event("charge.updated")
+    catch_up = f"catch-up-{uuid.uuid4()}"
+    assert await world.catch_up(catch_up)
+    await world.settled_events()
+    await _finished(world, deposit["id"])
+    return catch_up
+
+
 async def _awaiting_funds(world: World) -> str:
     await world.onboarded()
     await world.funded()
@@ -381,15 +454,33 @@ async def _awaiting_funds(world: World) -> str:
     return withdrawal
 
 
+def _made_by(answer: httpx.Response) -> str:
+    """The operation that a request has made: refused, as it mostly is, or not known yet how it begins."""
+    said = answer.json()
+    return str(said["operation_id"] if answer.is_error else said["id"])
+
+
 async def _only(world: World, kind: str) -> str:
     [row] = await world.sql("SELECT id FROM operations WHERE kind = $1", kind)
     return str(row["id"])
+
+
+async def _helped(world: World, operation_id: str, verb: str, **what: str) -> None:
+    """Done by an operator, as soon as the evidence allows it: while the saga asks Stripe, it does not."""
+
+    async def done() -> bool:
+        return (await world.help(operation_id, verb, **what)).status_code == 200
+
+    await until(done)
 
 
 async def _finished(world: World, workflow_id: str) -> str:
     await world.workflow(workflow_id).result()
     return workflow_id
 
+
+PATIENT = BRISK.model_copy(update={"saga_retries": (600.0,)})
+"""Nothing is tried again before somebody has looked."""
 
 SCENARIOS: dict[str, tuple[Scenario, Pacing]] = {
     "deposit-succeeded": (succeeded, Pacing()),
@@ -412,7 +503,8 @@ SCENARIOS: dict[str, tuple[Scenario, Pacing]] = {
     "withdrawal-reversed": (withdrawal_reversed, Pacing()),
     "withdrawal-sent-back-late": (withdrawal_sent_back_late, Pacing()),
     "withdrawal-partly-reversed": (withdrawal_partly_reversed, BRISK),
-    "withdrawal-written-off": (withdrawal_written_off, BRISK.model_copy(update={"saga_retries": (600.0,)})),
+    "withdrawal-written-off": (withdrawal_written_off, PATIENT),
+    "withdrawal-adopted": (withdrawal_adopted, PATIENT),
     "withdrawal-given-up": (withdrawal_given_up, Pacing()),
     "withdrawal-canceled": (withdrawal_canceled, Pacing()),
     "withdrawal-funds-came": (withdrawal_funds_came, BRISK),
@@ -430,5 +522,8 @@ SCENARIOS: dict[str, tuple[Scenario, Pacing]] = {
     "offer-failed": (offer_failed, Pacing()),
     "offer-parked": (offer_parked, Pacing()),
     "offer-behind": (offer_behind, Pacing()),
+    "sweep": (swept, Pacing()),
+    "snapshot": (snapshot_taken, BRISK),
+    "catch-up": (caught_up, BRISK),
 }
 """What is recorded, by file name, and with which pacing."""

@@ -8,7 +8,6 @@ To record anew (after adding a scenario, never to make a failing replay pass):
 import base64
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,12 +17,11 @@ from temporalio.worker import Replayer
 
 from domain.operations import OperationKind
 from domain.statuses import LIFECYCLES
+from tests.histories.kept import FOLDER, file, recorded
 from tests.histories.scenarios import SCENARIOS
 from tests.world import Servers, open_world
 from worker.main import WORKFLOWS
 from worker.sandboxing import RUNNER
-
-FOLDER = Path(__file__).parent / "recorded"
 
 TEACH = """The saga no longer gives the commands that running ones have given. Guard the change:
 
@@ -48,7 +46,7 @@ async def test_recorded_history_replays(name: str, record: bool, servers: Server
         workflows=WORKFLOWS, workflow_runner=RUNNER, data_converter=pydantic_data_converter, namespace="paysaga"
     )
 
-    result = await replayer.replay_workflow(_recorded(name), raise_on_replay_failure=False)
+    result = await replayer.replay_workflow(recorded(name), raise_on_replay_failure=False)
 
     assert result.replay_failure is None, f"{TEACH}\n\n{result.replay_failure}"
 
@@ -70,19 +68,19 @@ async def test_fingerprint(kept: str, servers: Servers) -> None:
         workflow_id = await scenario(world)
         fresh = await world.workflow(workflow_id).fetch_history()
 
-    assert _commands(fresh) == _commands(_recorded(kept)), TEACH
+    assert _commands(fresh) == _commands(recorded(kept)), TEACH
 
 
 @pytest.mark.parametrize("kind", OperationKind)
-def test_every_terminal_status_is_recorded(kind: OperationKind) -> None:
-    kept = {_result(_recorded(name)) for name in SCENARIOS if name.startswith(f"{kind}-") and "followup" not in name}
+def test_every_terminal_status_isrecorded(kind: OperationKind) -> None:
+    kept = {_result(recorded(name)) for name in SCENARIOS if name.startswith(f"{kind}-") and "followup" not in name}
 
     assert kept == LIFECYCLES[kind].terminal
 
 
 def test_replay_notices_a_changed_saga() -> None:
     """The check can fail: commands in another order are another fingerprint."""
-    commands = _commands(_recorded("deposit-succeeded"))
+    commands = _commands(recorded("deposit-succeeded"))
 
     assert "activity create_payment_intent" in commands
     assert commands != [*commands[1:], commands[0]]
@@ -95,7 +93,7 @@ async def _record(name: str, servers: Servers) -> None:
         history = await world.workflow(workflow_id).fetch_history()
     FOLDER.mkdir(exist_ok=True)
     kept = {"id": workflow_id, "history": _anywhere(history.to_json_dict())}
-    _file(name).write_text(json.dumps(kept, indent=1) + "\n")
+    file(name).write_text(json.dumps(kept, indent=1) + "\n")
 
 
 def _anywhere(recorded: Any) -> Any:
@@ -106,15 +104,6 @@ def _anywhere(recorded: Any) -> Any:
         return recorded
     identities = {"identity": "worker", "workerIdentity": "worker"}
     return {name: identities.get(name, _anywhere(value)) for name, value in recorded.items() if name != "stackTrace"}
-
-
-def _file(name: str) -> Path:
-    return FOLDER / f"{name}.json"
-
-
-def _recorded(name: str) -> WorkflowHistory:
-    kept = json.loads(_file(name).read_text())
-    return WorkflowHistory.from_json(kept["id"], kept["history"])
 
 
 def _result(history: WorkflowHistory) -> str:
@@ -139,7 +128,7 @@ def _commands(history: WorkflowHistory) -> list[str]:
 
 def test_f54_histories_hold_no_secrets_and_nobodys_name(name: str) -> None:
     """Ids and amounts alone: whoever may look at the Temporal UI learns nothing of a person."""
-    text = _file(name).read_text()
+    text = file(name).read_text()
     payloads = [base64.b64decode(data) for data in re.findall(r'"data": "([^"]*)"', text)]
 
     assert payloads
