@@ -1,0 +1,101 @@
+"""Stripe's own failures: of calls, of banks, and of its webhooks. The sandbox has them all; here they are planted."""
+
+import random
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from cli.chaos.faults.kinds import FaultKind
+from cli.chaos.outside import Outside
+
+SILENCE = (3.2, 4.0)
+"""Seconds that a hanging call takes: longer than anybody here waits for Stripe."""
+
+_WRITES = ("*/payment_intents", "*/payment_intents", "*/transfers", "*/payouts", "*/reversals", "*/accounts", "*")
+"""Paths of POSTs, as often as they are struck."""
+
+_TYPES = ("payment_intent.*", "charge.updated", "payout.*", "account.*", "*")
+
+
+_CALLS = {
+    FaultKind.STRIPE_TIMEOUT: "hang_after_commit",
+    FaultKind.STRIPE_SLOW: "hang",
+    FaultKind.STRIPE_LOST: "drop_after_commit",
+    FaultKind.STRIPE_TRUNCATED: "truncate",
+    FaultKind.STRIPE_STORED_500: "server_error_stored",
+    FaultKind.STRIPE_STORED_500_DONE: "server_error_stored_after_commit",
+    FaultKind.STRIPE_429: "rate_limit",
+    FaultKind.STRIPE_KEY_IN_USE: "key_in_use",
+}
+
+_PAYOUTS = {FaultKind.PAYOUT_FAILED: "fail", FaultKind.PAYOUT_FAILED_LATE: "fail_late"}
+
+_EVENTS = {
+    FaultKind.WEBHOOKS_DUPLICATED: "duplicate",
+    FaultKind.WEBHOOKS_RENAMED: "new_id",
+    FaultKind.WEBHOOKS_REORDERED: "reorder",
+    FaultKind.WEBHOOKS_DROPPED: "drop",
+    FaultKind.WEBHOOKS_LATE: "delay",
+    FaultKind.WEBHOOKS_MISSIGNED: "corrupt_signature",
+}
+
+LATE_PAYOUT = (0.5, 25.0)
+"""Seconds after which a payout that was paid fails: also when nobody watches it any more."""
+
+
+class StripeFaults:
+    """Faults that are planted at the sandbox, and strike when something comes by. `path` is where it keeps them."""
+
+    def __init__(self, outside: Outside, path: str, kinds: Mapping[FaultKind, str]) -> None:
+        self.kinds = tuple(kinds)
+        self._outside = outside
+        self._path = path
+        self._names = kinds
+        self._kept: Counter[FaultKind] = Counter()
+
+    async def strike(self, kind: FaultKind, chance: random.Random) -> None:
+        """Plant one, at something that will come by."""
+        await self._outside.control("POST", self._path, {"kind": self._names[kind], **_how(kind, chance)})
+
+    async def heal(self) -> None:
+        """What has not struck yet never will."""
+        self._kept = Counter(await self.struck())
+        await self._outside.control("DELETE", self._path)
+
+    async def struck(self) -> Mapping[FaultKind, int]:
+        """How often each kind has struck."""
+        kinds = {name: kind for kind, name in self._names.items()}
+        found = self._kept.copy()
+        for planted in (await self._outside.control("GET", self._path))["faults"]:
+            found[kinds[planted["kind"]]] += planted["fired"]
+        return found
+
+
+def calls(outside: Outside) -> StripeFaults:
+    """Faults of single calls."""
+    return StripeFaults(outside, "faults", _CALLS)
+
+
+def payouts(outside: Outside) -> StripeFaults:
+    """Faults of banks."""
+    return StripeFaults(outside, "payout_faults", _PAYOUTS)
+
+
+def events(outside: Outside) -> StripeFaults:
+    """Faults of webhooks."""
+    return StripeFaults(outside, "event_faults", _EVENTS)
+
+
+def _how(kind: FaultKind, chance: random.Random) -> dict[str, Any]:
+    if kind in _CALLS:
+        return {"method": "POST", "path": chance.choice(_WRITES), "seconds": chance.uniform(*SILENCE)}
+    if kind is FaultKind.PAYOUT_FAILED:
+        return {"failure_code": chance.choice(["account_closed", "no_account", "could_not_process"])}
+    if kind is FaultKind.PAYOUT_FAILED_LATE:
+        return {"failure_code": "account_closed", "seconds": chance.uniform(*LATE_PAYOUT)}
+    return {
+        "type": chance.choice(_TYPES),
+        "times": chance.randint(2, 6),
+        "copies": chance.randint(1, 3),
+        "seconds": chance.uniform(1.0, 12.0),
+    }
