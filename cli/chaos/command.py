@@ -6,16 +6,13 @@ Exit 0: the judge has found nothing. 1: it has, or a fault never struck. 130: en
 import asyncio
 import json
 import os
-import shutil
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 
 from rich.console import Console
 
 from cli.chaos.plan import Plan
 from cli.chaos.printing import ConsoleProgress, print_report
-from cli.chaos.run import RECORD, Chaos
+from cli.chaos.run import RECORD, Chaos, make_folder
 from cli.stack.errors import BadSettings
 from cli.stack.running import until_told
 from domain.settings import Mode
@@ -47,7 +44,7 @@ def run_chaos(wishes: Wishes) -> int:
 
 
 async def _chaos(wishes: Wishes, console: Console) -> int:
-    folder = Path(tempfile.mkdtemp(prefix="paysaga-chaos-"))
+    folder = make_folder()
     progress = ConsoleProgress(console)
     chaos = Chaos(wishes.plan, folder, progress=progress)
     console.print(
@@ -77,4 +74,3 @@ async def _chaos(wishes: Wishes, console: Console) -> int:
             )
         else:
             chaos.delete()
-            shutil.rmtree(folder, ignore_errors=True)

@@ -13,12 +13,12 @@ Json = dict[str, Any]
 class Operations:
     """Every operation there is, as the API shows it to an admin, by id."""
 
-    deposits: Mapping[str, Json] = field(default_factory=dict)
-    transfers: Mapping[str, Json] = field(default_factory=dict)
+    deposits: dict[str, Json] = field(default_factory=dict)
+    transfers: dict[str, Json] = field(default_factory=dict)
     """Between wallets."""
-    offers: Mapping[str, Json] = field(default_factory=dict)
-    withdrawals: Mapping[str, Json] = field(default_factory=dict)
-    accounts: Mapping[str, Json] = field(default_factory=dict)
+    offers: dict[str, Json] = field(default_factory=dict)
+    withdrawals: dict[str, Json] = field(default_factory=dict)
+    accounts: dict[str, Json] = field(default_factory=dict)
     """Connected accounts."""
 
     @property
@@ -66,11 +66,11 @@ class Workflow:
 class Evidence:
     """All of it."""
 
-    requests: Sequence[Request] = ()
+    requests: list[Request] = field(default_factory=list)
     operations: Operations = field(default_factory=Operations)
     wallets: Sequence[Json] = ()
     """Every user's, as the API shows them."""
-    platform: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    platform: dict[tuple[str, str], int] = field(default_factory=dict)
     """The sum of all entries of a kind of ledger account, by kind and currency: credits positive."""
     stripe: StripeBooks = field(default_factory=StripeBooks)
     audit: Sequence[str] = ()

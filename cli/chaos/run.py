@@ -7,6 +7,8 @@ start ──▶ first users ──▶ load and faults, for so many seconds ─�
 import asyncio
 import os
 import random
+import shutil
+import tempfile
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -60,12 +62,20 @@ class Progress:
         """It has come so far."""
 
 
-class Chaos:
-    """One run: `await Chaos(Plan(seconds=30, seed=7), folder).run()`.
+def make_folder() -> Path:
+    """A new folder for a run, among the system's temporary ones."""
+    folder = Path(tempfile.mkdtemp(prefix="paysaga-chaos-"))
+    # Postgres runs as a user of its own when we are root, and must be able to pass through.
+    folder.chmod(0o711)
+    return folder
 
-    `folder`, which must exist, gets everything that the stack keeps, the logs, and the record of every request; it is
-    the caller's to delete, after `delete`, which deletes what Postgres may keep elsewhere. For tests, `Plan` names the
-    kinds of faults, the mix of lives, and another worker program.
+
+class Chaos:
+    """One run: `await Chaos(Plan(seconds=30, seed=7), make_folder()).run()`.
+
+    `folder` gets everything: what the stack keeps, its logs, and the record of every request. It stays until `delete`.
+    For tests, `Plan` names the kinds of faults, the mix of lives, and another worker program; `Report.findings` is what
+    the judge has found.
     """
 
     def __init__(
@@ -125,8 +135,9 @@ class Chaos:
         return self._report
 
     def delete(self) -> None:
-        """Deletes Postgres's files, wherever they are. The run must be over."""
+        """Deletes the folder, and Postgres's files wherever they are. The run must be over."""
         self.stack.delete()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     # ── Load and faults ──
 
@@ -174,7 +185,8 @@ class Chaos:
         return Schedule(
             [
                 Timed(processes.Processes(self.stack, processes.WORKERS), rests=3.0),
-                Timed(processes.Processes(self.stack, processes.SERVERS), rests=6.0),
+                Timed(processes.Processes(self.stack, processes.APIS), rests=8.0),
+                Timed(processes.Processes(self.stack, processes.SERVERS), rests=8.0),
                 Timed(self._network, rests=1.5),
                 Timed(stripe.calls(outside), rests=1.5),
                 Timed(stripe.payouts(outside), rests=5.0),

@@ -1,5 +1,6 @@
 """Webhooks that Stripe has not sent: of payments that nobody has made."""
 
+import asyncio
 import hashlib
 import hmac
 import json
@@ -11,6 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 from cli.chaos.faults.kinds import FaultKind
 from cli.http import Connection
+
+WAITS = 4.0
+"""Seconds for an answer."""
 
 REFUSED = 400
 """What the API answers whoever is not Stripe."""
@@ -30,11 +34,11 @@ class Forgeries:
         self._struck: Counter[FaultKind] = Counter()
         self.taken: list[str] = []
 
-    async def strike(self, kind: FaultKind, chance: random.Random) -> None:
-        """Tell an API that a deposit is paid."""
+    async def strike(self, kind: FaultKind, chance: random.Random) -> bool:
+        """Tell an API that a deposit is paid; whether it has heard it."""
         payments = self._payments()
         if not payments:
-            return
+            return False
         operation = chance.choice(sorted(payments))
         thing = {
             "id": payments[operation],
@@ -53,15 +57,18 @@ class Forgeries:
         body = json.dumps(event).encode()
         async with Connection(chance.choice(self._urls)) as connection:
             try:
-                status, _ = await connection.exchange(
-                    "POST", "/v1/webhooks/stripe", body, headers={"Stripe-Signature": _signature(body)}
-                )
-            except (OSError, EOFError):
-                return
-        if status < AWAY:
-            self._struck[kind] += 1
-        if status != REFUSED and status < AWAY:
+                async with asyncio.timeout(WAITS):
+                    status, _ = await connection.exchange(
+                        "POST", "/v1/webhooks/stripe", body, headers={"Stripe-Signature": _signature(body)}
+                    )
+            except (OSError, EOFError, TimeoutError):
+                return False
+        if status >= AWAY:
+            return False
+        self._struck[kind] += 1
+        if status != REFUSED:
             self.taken.append(f"{event['id']} about {operation} was answered {status}")
+        return True
 
     async def heal(self) -> None:
         """There is nothing to take back."""

@@ -64,8 +64,8 @@ class Network:
                 return proxy.port
         raise ValueError(f"There is no way left from {part} to {service}.")
 
-    async def strike(self, kind: FaultKind, chance: random.Random) -> None:
-        """One fault on one way. Every way has its turn before one has another."""
+    async def strike(self, kind: FaultKind, chance: random.Random) -> bool:
+        """One fault on one way; whether anything was there to be struck. Every way has its turn before one has two."""
         ways = [way for struck, way in self._left if struck is kind]
         if not ways:
             ways = [*WAYS]
@@ -74,9 +74,11 @@ class Network:
         way = ways[0]
         self._left.remove((kind, way))
         proxy = chance.choice(self._ways[way])
-        if await self._done(kind, proxy, chance.uniform(*LASTS)):
+        struck = await self._done(kind, proxy, chance.uniform(*LASTS))
+        if struck:
             self._struck[kind] += 1
             self.where[f"{way[0]} → {way[1]}"] += 1
+        return struck
 
     async def heal(self) -> None:
         """Everything passes again."""

@@ -33,7 +33,9 @@ _FREEZING = (FaultKind.WORKER_FROZEN, FaultKind.API_FROZEN, FaultKind.TEMPORAL_F
 
 WORKERS = (FaultKind.WORKER_KILLED, FaultKind.WORKER_FROZEN)
 
-SERVERS = tuple(kind for kind in _PARTS if kind not in WORKERS)
+APIS = (FaultKind.API_KILLED, FaultKind.API_FROZEN)
+
+SERVERS = (FaultKind.POSTGRES_KILLED, FaultKind.TEMPORAL_KILLED, FaultKind.TEMPORAL_FROZEN)
 
 
 class Processes:
@@ -45,13 +47,13 @@ class Processes:
         self._struck: Counter[FaultKind] = Counter()
         self._turn = 0
 
-    async def strike(self, kind: FaultKind, chance: random.Random) -> None:
-        """Kill or freeze one part of a kind, each in turn; returns when it is back."""
+    async def strike(self, kind: FaultKind, chance: random.Random) -> bool:
+        """Kill or freeze one part of a kind, each in turn; returns when it is back. False: it was not there."""
         self._turn += 1
         parts = [part for part in self._parts if part.name == _PARTS[kind]]
         part = parts[self._turn % len(parts)]
         if not part.running:
-            return
+            return False
         self._struck[kind] += 1
         if kind in _FREEZING:
             _tell(part, signal.SIGSTOP)
@@ -63,6 +65,7 @@ class Processes:
             await part.kill()
             await asyncio.sleep(chance.uniform(*DOWN))
             await bring_back(part)
+        return True
 
     async def heal(self) -> None:
         """Every part runs again."""

@@ -15,8 +15,8 @@ class Group(Protocol):
 
     kinds: tuple[FaultKind, ...]
 
-    async def strike(self, kind: FaultKind, chance: random.Random) -> None:
-        """One fault; returns when it is over."""
+    async def strike(self, kind: FaultKind, chance: random.Random) -> bool:
+        """One fault; returns when it is over. False: it found nothing to strike."""
 
     async def heal(self) -> None:
         """Takes back what lasts."""
@@ -61,9 +61,9 @@ class Schedule:
         finally:
             for task in tasks:
                 task.cancel()
+            # Each gives up what it was doing: a frozen process wakes, a cut line is mended.
             await asyncio.gather(*tasks, return_exceptions=True)
-            for timed in self._groups:
-                await timed.group.heal()
+        await asyncio.gather(*(timed.group.heal() for timed in self._groups))
 
     async def struck(self) -> dict[FaultKind, int]:
         """How often each wanted kind has struck so far."""
@@ -76,10 +76,12 @@ class Schedule:
         kinds = [kind for kind in timed.group.kinds if kind in self._wanted]
         chance = random.Random(f"{self._seed} faults {kinds[0]}")
         # In a short run too each kind has its turn.
-        rests = min(timed.rests, 0.5 * seconds / len(kinds))
+        rests = min(timed.rests, 0.25 * seconds / len(kinds))
         for kind in _deck(kinds, chance):
-            await asyncio.sleep(rests * chance.uniform(0.5, 1.5))
-            await timed.group.strike(kind, chance)
+            struck = False
+            while not struck:
+                await asyncio.sleep(rests * chance.uniform(0.5, 1.5))
+                struck = await timed.group.strike(kind, chance)
 
 
 def _deck(kinds: Sequence[FaultKind], chance: random.Random) -> Iterator[FaultKind]:

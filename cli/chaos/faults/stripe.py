@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cli.chaos.faults.kinds import FaultKind
-from cli.chaos.outside import Outside
+from cli.chaos.outside import Json, Outside
 
 SILENCE = (3.2, 4.0)
 """Seconds that a hanging call takes: longer than anybody here waits for Stripe."""
@@ -51,23 +51,39 @@ class StripeFaults:
         self._outside = outside
         self._path = path
         self._names = kinds
-        self._kept: Counter[FaultKind] = Counter()
+        self._kinds = {name: kind for kind, name in kinds.items()}
+        self._spent: Counter[FaultKind] = Counter()
 
-    async def strike(self, kind: FaultKind, chance: random.Random) -> None:
-        """Plant one, at something that will come by."""
+    async def strike(self, kind: FaultKind, chance: random.Random) -> bool:
+        """Plant one, at something that will come by. Whether it strikes is seen later."""
+        await self._clear_away()
         await self._outside.control("POST", self._path, {"kind": self._names[kind], **_how(kind, chance)})
+        return True
 
     async def heal(self) -> None:
         """What has not struck yet never will."""
-        self._kept = Counter(await self.struck())
-        await self._outside.control("DELETE", self._path)
+        for planted in await self._planted():
+            await self._remove(planted)
 
     async def struck(self) -> Mapping[FaultKind, int]:
         """How often each kind has struck."""
-        kinds = {name: kind for kind, name in self._names.items()}
-        found = self._kept.copy()
-        for planted in (await self._outside.control("GET", self._path))["faults"]:
-            found[kinds[planted["kind"]]] += planted["fired"]
+        found = self._spent.copy()
+        for planted in await self._planted():
+            found[self._kinds[planted["kind"]]] += planted["fired"]
+        return found
+
+    async def _clear_away(self) -> None:
+        """The sandbox looks at every planted fault with every call: those that are spent only cost time."""
+        for planted in await self._planted():
+            if planted["fired"] >= planted["times"]:
+                await self._remove(planted)
+
+    async def _remove(self, planted: Json) -> None:
+        await self._outside.control("DELETE", f"{self._path}/{planted['id']}")
+        self._spent[self._kinds[planted["kind"]]] += planted["fired"]
+
+    async def _planted(self) -> list[Json]:
+        found: list[Json] = (await self._outside.control("GET", self._path))["faults"]
         return found
 
 
