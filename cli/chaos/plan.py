@@ -62,6 +62,9 @@ class Plan:
     """How long faults strike and new sagas begin. Before it come the stack's start and its first users, after it the
     healing and the judge."""
 
+    longest: float = 0.0
+    """Seconds for which faults go on to strike until each kind has, if that takes longer than `seconds`."""
+
     seed: int = 0
     """Of what clients want and of which fault comes next. When it comes is the machine's doing, too."""
 

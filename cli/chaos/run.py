@@ -10,9 +10,11 @@ import random
 import shutil
 import tempfile
 import time
-from contextlib import AsyncExitStack
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from activities.temporal_client import connect
 from cli.chaos import gathering
@@ -40,8 +42,27 @@ WORKERS = 2
 
 RECORD = "requests.jsonl"
 
+COMPLAINTS = "complaints.log"
+
 LOOKS_EVERY = 1.0
 """Seconds between two looks at how far everything has come."""
+
+
+@contextmanager
+def _complaints_to(file: Path) -> Iterator[None]:
+    """What the event loop would print goes to a file: of asyncpg, whenever Postgres dies while it connects."""
+    loop = asyncio.get_running_loop()
+    before = loop.get_exception_handler()
+    with file.open("w") as complaints:
+
+        def write(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+            print(context, file=complaints, flush=True)
+
+        loop.set_exception_handler(write)
+        try:
+            yield
+        finally:
+            loop.set_exception_handler(before)
 
 
 @dataclass
@@ -109,6 +130,7 @@ class Chaos:
         """The verdict. Raises `StackError` when the stack could not start; leaves nothing running."""
         began, before = time.monotonic(), os.getloadavg()[0]
         async with AsyncExitStack() as running:
+            running.enter_context(_complaints_to(self.folder / COMPLAINTS))
             await running.enter_async_context(self._network.running())
             self._stands(Standing("starting the stack"))
             await running.enter_async_context(self.stack)
@@ -148,7 +170,7 @@ class Chaos:
         living = asyncio.create_task(workload.run())
         showing = asyncio.create_task(self._show("load and faults", scene, schedule))
         try:
-            striking = asyncio.create_task(schedule.run(self.plan.seconds))
+            striking = asyncio.create_task(schedule.run(self.plan.seconds, self.plan.longest))
             await asyncio.wait([living, striking], return_when=asyncio.FIRST_COMPLETED)
             if living.done():
                 striking.cancel()
@@ -184,10 +206,10 @@ class Chaos:
         outside = scene.outside
         return Schedule(
             [
-                Timed(processes.Processes(self.stack, processes.WORKERS), rests=3.0),
-                Timed(processes.Processes(self.stack, processes.APIS), rests=8.0),
-                Timed(processes.Processes(self.stack, processes.SERVERS), rests=8.0),
-                Timed(self._network, rests=1.5),
+                Timed(processes.Processes(self.stack, processes.WORKERS), rests=4.0),
+                Timed(processes.Processes(self.stack, processes.APIS), rests=10.0),
+                Timed(processes.Processes(self.stack, processes.SERVERS), rests=15.0),
+                Timed(self._network, rests=2.5),
                 Timed(stripe.calls(outside), rests=1.5),
                 Timed(stripe.payouts(outside), rests=5.0),
                 Timed(stripe.events(outside), rests=1.5),

@@ -59,14 +59,18 @@ class Scene:
         """The first users, with money and with accounts at Stripe, before anything goes wrong."""
         self.customers = [User(f"customer-{number}", "customer") for number in range(CUSTOMERS)]
         self.contractors = [User(f"contractor-{number}", "contractor") for number in range(CONTRACTORS)]
-        for user in self.customers:
-            body = {"amount": FLOAT, "currency": self.currency(user), "payment_method": "pm_card_visa"}
-            answer = await self.clients.ask(user, "/v1/deposits", body, chance, what="deposit", stubborn=True)
-            await self.books.reached(answer.body["id"], "succeeded")
-        await asyncio.gather(*(self.onboard(user, chance) for user in self.contractors))
+        await asyncio.gather(
+            *(self._pay_in(user, chance) for user in self.customers),
+            *(self.onboard(user, chance) for user in self.contractors),
+        )
         for giver, taker in zip(self.customers[EUROPEANS:], self.contractors, strict=False):
             body = {"from_user_id": giver.id, "to_user_id": taker.id, "amount": GIFT, "currency": "usd"}
             await self.clients.ask(SHOP, "/v1/wallet-transfers", body, chance, what="wallet_transfer", of=giver.id)
+
+    async def _pay_in(self, user: User, chance: random.Random) -> None:
+        body = {"amount": FLOAT, "currency": self.currency(user), "payment_method": "pm_card_visa"}
+        answer = await self.clients.ask(user, "/v1/deposits", body, chance, what="deposit", stubborn=True)
+        await self.books.reached(self.made(answer), "succeeded")
 
     def currency(self, customer: User) -> str:
         """What a customer pays with."""

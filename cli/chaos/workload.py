@@ -15,9 +15,14 @@ PACE = 0.08
 
 
 class Workload:
-    """What all clients do. Which life is the n-th, and what it wants, the seed alone says."""
+    """What all clients do. Which life is the n-th, and what it wants, the seed alone says.
+
+    Raises `ValueError` for a mix of lives that there are not.
+    """
 
     def __init__(self, scene: Scene, seed: int, mix: Mapping[str, int], clients: int) -> None:
+        if unknown := set(mix) - set(LIVES):
+            raise ValueError(f"There are no such lives: {', '.join(sorted(unknown))}.")
         self._scene = scene
         self._seed = seed
         self._mix = dict(mix) or {name: weight for name, (_, weight) in LIVES.items()}

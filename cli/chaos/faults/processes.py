@@ -19,6 +19,9 @@ DOWN = (0.1, 1.5)
 FROZEN = (1.0, 7.0)
 """Seconds: of a worker, also longer than an activity may run."""
 
+TRIES = 20
+"""Starts of one part, each given up for something that it needs."""
+
 _PARTS = {
     FaultKind.WORKER_KILLED: "worker",
     FaultKind.WORKER_FROZEN: "worker",
@@ -79,12 +82,16 @@ class Processes:
 
 
 async def bring_back(part: Part) -> None:
-    """Starts the part until it runs: what it needs for that may be away itself."""
+    """Starts the part until it runs: what it needs for that may be away itself. Raises `StackError` if it never is."""
+    tries = 0
     while not part.running:
         await part.unwatch()
+        tries += 1
         try:
             await part.start()
         except StackError:
+            if tries == TRIES:
+                raise
             await asyncio.sleep(0.5)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,10 @@ class Group(Protocol):
 
     async def struck(self) -> Mapping[FaultKind, int]:
         """How often each kind has had an effect."""
+
+
+LOOKS_EVERY = 0.5
+"""Seconds between two looks at whether every kind has struck."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +56,14 @@ class Schedule:
         self._wanted = frozenset(wanted)
         self._seed = seed
 
-    async def run(self, seconds: float) -> None:
-        """Strike for so long; then everything is taken back."""
+    async def run(self, seconds: float, longest: float = 0.0) -> None:
+        """Strike for so long, and on until each kind has struck, but not beyond `longest`. Then all is taken back."""
+        began = time.monotonic()
         tasks = [asyncio.create_task(self._keep_striking(timed, seconds)) for timed in self._groups]
         try:
-            done, _ = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
-            for task in done:
-                task.result()
+            await _or_failure(tasks, seconds)
+            while time.monotonic() - began < longest and not all((await self.struck()).values()):
+                await _or_failure(tasks, LOOKS_EVERY)
         finally:
             for task in tasks:
                 task.cancel()
@@ -75,13 +81,28 @@ class Schedule:
     async def _keep_striking(self, timed: Timed, seconds: float) -> None:
         kinds = [kind for kind in timed.group.kinds if kind in self._wanted]
         chance = random.Random(f"{self._seed} faults {kinds[0]}")
-        # In a short run too each kind has its turn.
-        rests = min(timed.rests, 0.25 * seconds / len(kinds))
-        for kind in _deck(kinds, chance):
+        took = 0.0
+        for number, kind in enumerate(_deck(kinds, chance)):
+            # In a short run too each kind has its turn.
+            first = number < len(kinds)
+            rests = min(timed.rests, 0.25 * seconds / len(kinds)) if first else timed.rests
             struck = False
             while not struck:
-                await asyncio.sleep(rests * chance.uniform(0.5, 1.5))
+                # What took long, for the machine has much else to do, needs as long to be got over.
+                await asyncio.sleep(max(rests * chance.uniform(0.5, 1.5), took))
+                began = time.monotonic()
                 struck = await timed.group.strike(kind, chance)
+                took = time.monotonic() - began
+
+
+async def _or_failure(tasks: Collection["asyncio.Task[None]"], seconds: float) -> None:
+    """So much time, unless one of the tasks fails: then its error is raised."""
+    if not tasks:
+        await asyncio.sleep(seconds)
+        return
+    done, _ = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    for task in done:
+        task.result()
 
 
 def _deck(kinds: Sequence[FaultKind], chance: random.Random) -> Iterator[FaultKind]:
