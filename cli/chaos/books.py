@@ -57,6 +57,8 @@ _PLATFORM = """
     FROM ledger_accounts a JOIN ledger_entries e ON e.account_id = a.id GROUP BY a.kind, a.currency
 """
 
+_OPEN = "SELECT id FROM operations WHERE closed_at IS NULL"
+
 _ENDED = "SELECT count(*) FROM operations WHERE closed_at IS NOT NULL"
 
 
@@ -134,6 +136,11 @@ class Books:
         """What still waits for something."""
         [rows] = await self._others.patiently(_UNRESOLVED)
         return [str(row[0]) for row in rows]
+
+    async def open_operations(self) -> set[str]:
+        """Those whose sagas must run."""
+        [rows] = await self._others.patiently(_OPEN)
+        return {row["id"] for row in rows}
 
     async def ended(self) -> int:
         """How many sagas have come to their end."""

@@ -1,7 +1,7 @@
 """The evidence, once everything is quiet: asked of the API, of Stripe, of Postgres, of Temporal, and of the audit."""
 
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 
 from temporalio.client import Client, WorkflowExecution, WorkflowHistory
 from temporalio.contrib.pydantic import pydantic_data_converter
@@ -78,6 +78,21 @@ async def audit_rows(settings: Settings) -> list[str]:
     """What `paysaga audit` prints."""
     report = await look(settings)
     return [f"{row.invariant}: {row.where}: {row.what}" for row in report.violations]
+
+
+async def on_their_way(outside: Outside) -> int:
+    """How many webhooks Stripe still means to send."""
+    deliveries = (await outside.control("GET", "deliveries"))["deliveries"]
+    return sum(delivery["state"] == "pending" for delivery in deliveries)
+
+
+async def running_alone(client: Client, open_operations: Collection[str]) -> list[str]:
+    """Sagas and follow-ups that run although their operation is not open."""
+    return [
+        f"workflow {execution.id} runs"
+        async for execution in client.list_workflows("ExecutionStatus = 'Running'")
+        if execution.workflow_type not in _OWN_AFFAIRS and execution.id not in open_operations
+    ]
 
 
 async def workflows_of(client: Client) -> list[Workflow]:

@@ -44,6 +44,9 @@ RECORD = "requests.jsonl"
 
 COMPLAINTS = "complaints.log"
 
+LAST_CONSEQUENCE = stripe.LATE_PAYOUT[1] + 2.0
+"""Seconds after the last fault in which one may still have consequences of its own."""
+
 LOOKS_EVERY = 1.0
 """Seconds between two looks at how far everything has come."""
 
@@ -192,15 +195,23 @@ class Chaos:
 
     async def _heal(self, scene: Scene, living: asyncio.Task[None]) -> None:
         """Returns when nothing waits any more, or patience has ended; the evidence says what still does."""
-        ends = time.monotonic() + self.plan.heals_within
+        began = time.monotonic()
         await asyncio.wait([living], timeout=self.plan.heals_within)
         if living.done():
             living.result()
-        while waiting := await scene.books.unresolved():
-            if time.monotonic() > ends:
+        temporal = await connect(self.stack.settings)
+        while True:
+            waiting = [*await scene.books.unresolved(), *(() if living.done() else ["a client waits for an answer"])]
+            waiting = waiting or await gathering.running_alone(temporal, await scene.books.open_operations())
+            waited = time.monotonic() - began
+            if waited > self.plan.heals_within:
                 break
-            await asyncio.sleep(0.3)
-        self._evidence.unresolved = [*waiting, *(() if living.done() else ["a client still waits for an answer"])]
+            # What the bank of an earlier payout is yet to do, or an event that is still on its way, would change the
+            # evidence while it is gathered.
+            if not waiting and waited > LAST_CONSEQUENCE and not await gathering.on_their_way(scene.outside):
+                break
+            await asyncio.sleep(0.5)
+        self._evidence.unresolved = waiting
 
     def _schedule(self, scene: Scene, forgeries: Forgeries) -> Schedule:
         outside = scene.outside

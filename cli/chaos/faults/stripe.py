@@ -39,7 +39,7 @@ _EVENTS = {
     FaultKind.WEBHOOKS_MISSIGNED: "corrupt_signature",
 }
 
-LATE_PAYOUT = (0.5, 25.0)
+LATE_PAYOUT = (0.5, 20.0)
 """Seconds after which a payout that was paid fails: also when nobody watches it any more."""
 
 
