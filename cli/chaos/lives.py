@@ -8,7 +8,7 @@ import random
 from collections.abc import Awaitable, Callable, Mapping
 
 from cli.chaos.clients import Answer, BrokenOff, User
-from cli.chaos.plan import OFFER_WAIT
+from cli.chaos.plan import FORGOTTEN_WAIT, OFFER_WAIT
 from cli.chaos.scene import OPERATOR, SHOP, Scene
 
 Life = Callable[[Scene, random.Random], Awaitable[None]]
@@ -172,6 +172,7 @@ class _Offer:
             "contractor_id": contractor.id,
             "amount": amount or scene.amount("offer", customer),
             "currency": scene.currency(customer),
+            "accept_within": FORGOTTEN_WAIT,
             **more,
         }
         id = scene.made(await scene.clients.ask(customer, "/v1/offers", body, chance, what="offer"))

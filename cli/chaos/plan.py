@@ -40,6 +40,9 @@ SETTINGS: Mapping[str, float] = {
 OFFER_WAIT = 3
 """Seconds that an offer waits for its contractor, or what was delivered for its customer, where neither comes."""
 
+FORGOTTEN_WAIT = 30
+"""Seconds that any other offer waits for its contractor: it may be one whose customer was told nothing, and left."""
+
 OF_STRIPE: Mapping[str, Any] = {
     "delivery_delay_ms": [10, 200],
     "balance_transaction_delay_ms": [200, 600],

@@ -51,7 +51,7 @@ class Report:
         kinds: dict[str, Counter[str]] = {}
         for operation in evidence.operations.all.values():
             kinds.setdefault(operation["kind"], Counter())[operation["status"]] += 1
-        self.operations = kinds
+        self.operations = {kind: dict(statuses) for kind, statuses in kinds.items()}
         self.sagas_ended = sum(
             operation["closed_at"] is not None or operation["status"] == "active"
             for operation in evidence.operations.all.values()
@@ -59,7 +59,7 @@ class Report:
         self.requests = len(evidence.requests)
         self.unknown = sum(request.unknown for request in evidence.requests)
         self.refused = sum(request.refused for request in evidence.requests)
-        self.faults = evidence.fired_faults
+        self.faults = dict(evidence.fired_faults)
         self.snapshots = evidence.snapshots.taken
         self.audit_rows = len(evidence.audit)
         self.replayed = evidence.replayed

@@ -155,7 +155,7 @@ class Chaos:
             self._report.attempts = clients.attempts
         self._report.findings = judge(self._evidence)
         self._report.take(self._evidence)
-        self._report.ways = self._network.where
+        self._report.ways = dict(self._network.where)
         self._report.seconds = time.monotonic() - began
         return self._report
 
