@@ -14,8 +14,11 @@ from cli.chaos.record import Attempt, Record, Request
 from cli.http import Connection
 from cli.tokens import development_token
 
-WAITS = 8.0
+WAITS = 9.0
 """Seconds that a client waits for an answer."""
+
+ACCEPTED = 202
+"""It is written, and not certain yet how it ends."""
 
 GIVES_UP = 0.15
 """Share of clients who, told nothing, do not ask again."""
@@ -92,11 +95,13 @@ class Clients:
         pause = 0.2
         for _ in range(ATTEMPTS):
             attempt, said = await self._send(user, request)
-            if attempt.accepted or attempt.refused:
+            # A verb that is accepted may still be refused. What it leads to is asked for only when that is certain.
+            open_ended = about is not None and attempt.status == ACCEPTED
+            if (attempt.accepted and not open_ended) or attempt.refused:
                 if chance.random() < ASKS_TWICE:
                     await self._send(user, request)
                 return Answer(request, said)
-            if not stubborn and chance.random() < GIVES_UP:
+            if not (stubborn or open_ended) and chance.random() < GIVES_UP:
                 break
             await asyncio.sleep(pause * chance.uniform(0.5, 1.5))
             pause = min(pause * 2, 3.0)

@@ -10,13 +10,13 @@ from domain.pacing import Pacing
 from domain.settings import Settings
 
 PACING = Pacing(
-    http_timeout=3.0,
-    start_to_close=5.0,
+    http_timeout=4.0,
+    start_to_close=8.0,
     activity_first_retry=0.2,
     activity_longest_retry=2.0,
     activity_attempts=4,
     saga_retries=(1.0, 4.0, 20.0),
-    polls=(2.0, 5.0, 10.0, 20.0),
+    polls=(2.0, 5.0, 15.0, 30.0),
     # Longer than anything that is sent can be on its way here: frozen, stalled and hanging together.
     absent_apart=20.0,
     payment_expiry=30.0,
@@ -28,10 +28,10 @@ PACING = Pacing(
 """Patience in seconds instead of minutes, hours and days."""
 
 SETTINGS: Mapping[str, float] = {
-    "answer_within": 4.0,
-    "sweep_every": 2.0,
+    "answer_within": 5.0,
+    "sweep_every": 4.0,
     "sweep_older_than": 3.0,
-    "catch_up_every": 10.0,
+    "catch_up_every": 15.0,
     "catch_up_older_than": 5.0,
     "sticky_timeout": 2.0,
 }
@@ -49,7 +49,7 @@ OF_STRIPE: Mapping[str, Any] = {
     "settle_after_seconds": 3,
     "payout_transit_delay_ms": [50, 150],
     "payout_arrival_delay_ms": [50, 250],
-    "delivery_timeout_ms": 4000,
+    "delivery_timeout_ms": 5000,
 }
 """Settings of the Stripe sandbox. That webhooks come twice, and in any order, stays as it is."""
 

@@ -16,7 +16,7 @@ from cli.stack.supervisor import Stack
 DOWN = (0.1, 1.5)
 """Seconds that a part which was killed stays away, its own start apart."""
 
-FROZEN = (1.0, 7.0)
+FROZEN = (1.0, 10.0)
 """Seconds: of a worker, also longer than an activity may run."""
 
 TRIES = 20

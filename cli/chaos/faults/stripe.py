@@ -8,7 +8,7 @@ from typing import Any
 from cli.chaos.faults.kinds import FaultKind
 from cli.chaos.outside import Json, Outside
 
-SILENCE = (3.2, 4.0)
+SILENCE = (4.2, 5.0)
 """Seconds that a hanging call takes: longer than anybody here waits for Stripe."""
 
 _WRITES = ("*/payment_intents", "*/payment_intents", "*/transfers", "*/payouts", "*/reversals", "*/accounts", "*")
