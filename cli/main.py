@@ -6,6 +6,7 @@ Each command imports what it needs when it runs, so that `paysaga --help` and `p
 import asyncio
 import atexit
 import os
+import secrets
 import sys
 import time
 from pathlib import Path
@@ -197,6 +198,30 @@ def bench(
     from cli.bench.command import Wishes, run_bench
 
     raise typer.Exit(run_bench(Wishes(quick=quick, as_json=as_json)))
+
+
+@app.command()
+def chaos(
+    seconds: Annotated[
+        float,
+        typer.Option(min=5, max=86_400, help="How long faults strike; starting, healing and judging come on top."),
+    ] = 60,
+    seed: Annotated[
+        int | None, typer.Option(help="Of what clients want and of what fails when; without it one is drawn, and told.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object on stdout, and the tables on stderr.")
+    ] = False,
+) -> None:
+    """Run a whole Paysaga, kill and break everything around it under load, and judge whether any money went astray.
+
+    Exit 0: the judge has found nothing, and every kind of fault has struck. 1: it is not so; all data is kept.
+    """
+    from cli.chaos.command import Wishes, run_chaos
+    from cli.chaos.plan import Plan
+
+    drawn = secrets.randbelow(1_000_000) if seed is None else seed
+    raise typer.Exit(run_chaos(Wishes(Plan(seconds=seconds, seed=drawn), as_json=as_json)))
 
 
 @app.command()

@@ -1,15 +1,15 @@
 """Postgres, Temporal and the Stripe sandbox for tests, and a proxy that loses connections."""
 
-import asyncio
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import asyncpg
 
 from activities.temporal_client import connect
+from cli.chaos.proxies import Connection, Loss, Proxy
 from cli.stack.postgres import Postgres
 from cli.stack.preparation import prepare_database
 from cli.stack.temporal import TemporalServer
@@ -99,60 +99,28 @@ def _quick_folder(folder: Path) -> Iterator[Path]:
     shutil.rmtree(quick)
 
 
-class CommitCutter:
+class CommitCutter(Proxy):
     """A proxy before Postgres that can lose a connection at a COMMIT: before the server hears it, or after it did.
 
     `arm` picks the transaction: the next one in which the client sent `marker`.
     """
 
     def __init__(self, target: int) -> None:
-        self._target = target
+        super().__init__(target)
         self._marker: bytes | None = None
-        self._server_hears = False
-        self.cut = 0
-        self.port = 0
+        self._loss = Loss.REQUEST
+        self._transactions: dict[Connection, bytes] = {}
 
     def arm(self, marker: str, *, server_hears: bool) -> None:
         """Cut the next commit of a transaction that sent `marker`."""
-        self._marker, self._server_hears = marker.encode(), server_hears
+        self._marker, self._loss = marker.encode(), Loss.ANSWER if server_hears else Loss.REQUEST
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Forward connections while the block runs."""
-        async with await asyncio.start_server(self._serve, "127.0.0.1", 0) as server:
-            self.port = server.sockets[0].getsockname()[1]
-            yield
-
-    async def _serve(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
-        server, to_server = await asyncio.open_connection("127.0.0.1", self._target)
-        back = asyncio.create_task(_pump(server, to_client))
-        transaction = b""
-        try:
-            while data := await client.read(65536):
-                transaction += data
-                if b"COMMIT" in data:
-                    if self._marker is not None and self._marker in transaction:
-                        self._marker = None
-                        self.cut += 1
-                        if self._server_hears:
-                            back.cancel()
-                            to_server.write(data)
-                            await server.read(1)
-                        return
-                    transaction = b""
-                to_server.write(data)
-                await to_server.drain()
-        finally:
-            back.cancel()
-            for writer in (to_server, to_client):
-                writer.close()
-                with suppress(OSError):
-                    await writer.wait_closed()
-
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(OSError):
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-        writer.close()
+    def loses(self, connection: Connection, sent: bytes) -> Loss | None:
+        """Lose the commit that `arm` has picked."""
+        transaction = self._transactions.get(connection, b"") + sent
+        committed = b"COMMIT" in sent
+        self._transactions[connection] = b"" if committed else transaction
+        if committed and self._marker is not None and self._marker in transaction:
+            self._marker = None
+            return self._loss
+        return None

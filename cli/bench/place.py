@@ -13,8 +13,8 @@ from temporalio.client import Client
 from activities.temporal_client import connect
 from cli.bench import yardsticks
 from cli.bench.backdoor import Backdoor
-from cli.bench.http import Connection
 from cli.bench.meters import Meters
+from cli.http import Connection
 from cli.stack.errors import PartFailed
 from cli.stack.processes import Child
 from cli.stack.programs import polls_temporal

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from cli.bench.filling import FilledWallet
-from cli.bench.http import Connection
 from cli.bench.place import Place
 from cli.bench.sagas import AMOUNT, MADE, key
+from cli.http import Connection
 
 
 class Reads:

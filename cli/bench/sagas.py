@@ -10,8 +10,8 @@ from temporalio.client import WithStartWorkflowOperation
 from temporalio.common import WorkflowIDConflictPolicy
 
 from cli.bench import yardsticks
-from cli.bench.http import Connection
 from cli.bench.place import Place
+from cli.http import Connection
 from domain.operations import OperationRef, StripeHint
 
 AMOUNT = 20_000

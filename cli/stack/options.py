@@ -1,7 +1,8 @@
 """What a stack is asked to be, and which services of the outside it uses instead of its own."""
 
 import os
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,8 +15,21 @@ _EMBEDDED_REPLACES = {
 }
 """Variables that belong to a service of the outside, and would mislead our processes when it is not used."""
 
+PAYSAGA = (sys.executable, "-P", "-m", "cli.main")
+"""Our own command. -P: a folder named `api` or `domain` where the user happens to stand must not be imported for ours.
+"""
+
 MOST_APIS = 8
 """Each has two webhook endpoints at the Stripe sandbox, which allows sixteen, as Stripe does."""
+
+
+Route = Callable[[str, str, int], int]
+"""`(part, service, port)`: the port at which the part is told that the service listens, which is at `port`."""
+
+
+def directly(part: str, service: str, port: int) -> int:
+    """Every part is told where the others are."""
+    return port
 
 
 @dataclass(frozen=True)
@@ -45,6 +59,13 @@ class StackOptions:
 
     fsync: bool = True
     """False gives up Postgres's durability against a power cut, for speed."""
+
+    worker_program: Sequence[str] = (*PAYSAGA, "worker")
+    """What a worker is: any program that reads the same variables and polls the same task queue."""
+
+    route: Route = directly
+    """Another one puts something between two parts: between `api` or `worker` and `postgres`, `temporal` or `sandbox`,
+    and between `sandbox` and `api`, for webhooks. What is not the stack's own is not asked for."""
 
     temporary: bool = False
     """Delete Postgres's files at the end, wherever they are. The rest of `data` is the caller's to delete."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
@@ -27,13 +26,13 @@ Ready = Callable[[int], Awaitable[bool]]
 
 
 class Program:
-    """`paysaga <arguments>` as a child process, ready when `ready` says so."""
+    """A program as a child process, ready when `ready` says so."""
 
     def __init__(
-        self, child: Child, arguments: Sequence[str], *, environment: Mapping[str, str], cwd: Path, ready: Ready
+        self, child: Child, argv: Sequence[str], *, environment: Mapping[str, str], cwd: Path, ready: Ready
     ) -> None:
         self.child = child
-        self._arguments = arguments
+        self._argv = argv
         self._environment = environment
         self._cwd = cwd
         self._ready = ready
@@ -41,9 +40,7 @@ class Program:
     async def start(self) -> None:
         """Returns when it is ready. Raises `PartFailed`."""
         await self.child.end_orphan()
-        # -P: a folder named `api` or `domain` where the user happens to stand must not be imported for ours.
-        argv = [sys.executable, "-P", "-m", "cli.main", *self._arguments]
-        self.child.spawn(argv, env=self._environment, cwd=self._cwd)
+        self.child.spawn(self._argv, env=self._environment, cwd=self._cwd)
         try:
             await self._await_ready()
         except BaseException:

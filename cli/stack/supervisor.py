@@ -19,7 +19,7 @@ from temporalio.client import Client
 
 from cli.settings import settings_from
 from cli.stack.data import DataDirectory, State
-from cli.stack.options import StackOptions
+from cli.stack.options import PAYSAGA, StackOptions
 from cli.stack.parts import Part, called
 from cli.stack.ports import PortClaims, choose_ports
 from cli.stack.postgres import FAST_THEN_IMMEDIATE, SERVICE, Postgres
@@ -94,6 +94,11 @@ class Stack:
         self._claims.release()
         self._data.close()
 
+    def delete(self) -> None:
+        """Deletes Postgres's files, wherever they are. The stack must have ended; the rest of `data` stays."""
+        if self._postgres is not None:
+            self._postgres.delete()
+
     def kill(self) -> None:
         """SIGKILL for every part, at once."""
         for part in self.parts:
@@ -162,8 +167,26 @@ class Stack:
 
     @property
     def environment(self) -> dict[str, str]:
-        """All variables that the worker and the first API are started with; others have another port."""
+        """All variables that are the stack's, with the addresses at which its parts listen."""
         return {**self._surroundings, **self._ours()}
+
+    def environment_of(self, part: str) -> dict[str, str]:
+        """The variables that every `api` or `worker` is started with; further APIs have another port."""
+        variables = self.environment
+        for name, service, ours in (
+            ("DATABASE_URL", "postgres", self._postgres is not None),
+            ("TEMPORAL_ADDRESS", "temporal", self._temporal is not None),
+            ("STRIPE_API_BASE", "sandbox", self.sandbox_url is not None),
+        ):
+            if ours:
+                variables[name] = self.routed(part, service, variables[name])
+        return variables
+
+    def routed(self, part: str, service: str, address: str) -> str:
+        """The address of a service of ours, as the part is told it."""
+        port = urlsplit(address if "//" in address else f"//{address}").port
+        assert port is not None, "our own services listen on ports that we chose"
+        return address.replace(f"127.0.0.1:{port}", f"127.0.0.1:{self.options.route(part, service, port)}")
 
     @property
     def settings(self) -> Settings:
@@ -254,7 +277,7 @@ class Stack:
         else:
             self.reporter.note(f"Using Temporal at {self._surroundings['TEMPORAL_ADDRESS']}.")
         if self.sandbox_url:
-            arguments = ["stripe-sandbox", "--host", "127.0.0.1", "--port", str(ports["sandbox"])]
+            arguments = [*PAYSAGA, "stripe-sandbox", "--host", "127.0.0.1", "--port", str(ports["sandbox"])]
             arguments += ["--data", str(self._data.folder("sandbox") / "stripe.db")]
             ready = answers_http(self.sandbox_url + "/_sandbox/health")
             sandbox = self._program("sandbox", arguments, self._surroundings, ready)
@@ -277,7 +300,8 @@ class Stack:
 
     async def _register_webhooks(self, sandbox_url: str) -> None:
         known = self._state.endpoints
-        self._state.endpoints = await register(sandbox_url, self.stripe_secret_key, self.api_urls, known)
+        heard_at = [self.routed("sandbox", "api", url) for url in self.api_urls]
+        self._state.endpoints = await register(sandbox_url, self.stripe_secret_key, heard_at, known)
         self._data.save(self._state)
 
     def _inner(self) -> list[Part]:
@@ -285,17 +309,18 @@ class Stack:
         polls = polls_temporal(self._temporal_client, settings.task_queue)
         parts = []
         for index in range(self.options.workers):
-            worker = self._program(called("worker", index), ["worker"], self.environment, polls)
+            argv, environment = self.options.worker_program, self.environment_of("worker")
+            worker = self._program(called("worker", index), argv, environment, polls)
             where = f"task queue {settings.task_queue}"
             parts.append(Part("worker", worker, self.reporter, where=where, index=index))
         for index, url in enumerate(self.api_urls):
-            environment = {**self.environment, "PAYSAGA_API_PORT": str(urlsplit(url).port)}
-            api = self._program(called("api", index), ["api"], environment, answers_http(url + "/readyz"))
+            environment = {**self.environment_of("api"), "PAYSAGA_API_PORT": str(urlsplit(url).port)}
+            api = self._program(called("api", index), [*PAYSAGA, "api"], environment, answers_http(url + "/readyz"))
             parts.append(Part("api", api, self.reporter, where=url, index=index))
         return parts
 
-    def _program(self, name: str, arguments: Sequence[str], environment: Mapping[str, str], ready: Ready) -> Program:
-        return Program(self._child(name), arguments, environment=environment, cwd=self._data.path, ready=ready)
+    def _program(self, name: str, argv: Sequence[str], environment: Mapping[str, str], ready: Ready) -> Program:
+        return Program(self._child(name), argv, environment=environment, cwd=self._data.path, ready=ready)
 
     async def _temporal_client(self) -> Client:
         from cli.stack.preparation import connect_temporal

@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from activities.temporal_client import connect
+from cli.chaos.proxies import Proxy
 from cli.stack.ports import free_port
 from tests.api.conftest import hold_to_contract
 from tests.api.counting import rows
@@ -21,51 +22,11 @@ from tests.api.test_webhooks import event, send, stored
 from tests.world import Servers, World, open_world, until
 
 
-class Line:
-    """A connection to a server that can be cut."""
-
-    def __init__(self, target: int) -> None:
-        self._target = target
-        self._writers: set[asyncio.StreamWriter] = set()
-        self.port = 0
-        self.up = True
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Forward while the block runs."""
-        async with await asyncio.start_server(self._serve, "127.0.0.1", 0) as server:
-            self.port = server.sockets[0].getsockname()[1]
-            yield
-            self.cut()
-
-    def cut(self) -> None:
-        """Lose every connection, and take no new one until `up` is set."""
-        self.up = False
-        for writer in self._writers:
-            writer.transport.abort()
-
-    async def _serve(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
-        if not self.up:
-            to_client.transport.abort()
-            return
-        server, to_server = await asyncio.open_connection("127.0.0.1", self._target)
-        self._writers |= {to_client, to_server}
-        await asyncio.gather(_pump(client, to_server), _pump(server, to_client))
-
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(OSError):
-        while data := await reader.read(65_536):
-            writer.write(data)
-            await writer.drain()
-    writer.close()
-
-
 @asynccontextmanager
-async def postgres_by_line(servers: Servers) -> AsyncIterator[tuple[World, Line]]:
+async def postgres_by_line(servers: Servers) -> AsyncIterator[tuple[World, Proxy]]:
     """A world without a worker, whose API reaches Postgres over a line."""
     port = int(httpx.URL(servers.database_url("x")).port or 0)
-    line = Line(port)
+    line = Proxy(port)
     async with line.running():
         by_line = replace(
             servers, database_url=lambda name: servers.database_url(name).replace(f":{port}/", f":{line.port}/")
@@ -193,7 +154,7 @@ async def test_without_postgres(servers: Servers) -> None:
     """Nothing was written, so 503 and when to come again; webhooks are not acknowledged."""
     async with postgres_by_line(servers) as (world, line):
         before = await rows(world)
-        line.cut()
+        line.down()
         assert (await world.http.get("/healthz")).status_code == 200
         for answer in (
             await world.http.get("/readyz"),
@@ -209,7 +170,7 @@ async def test_without_postgres(servers: Servers) -> None:
         # What needs no database is answered as ever.
         problem(await world.http.get("/v1/me"), 401, "unauthenticated")
         assert await rows(world) == before
-        line.up = True
+        line.up()
         assert (await world.deposit(key="k")).status_code == 202
 
 
@@ -222,19 +183,19 @@ async def test_postgres_lost_after_the_deposit_was_written(servers: Servers) -> 
 
         asked = asyncio.create_task(world.deposit(key="k"))
         await until(lambda: there("SELECT FROM requests"))
-        line.cut()
+        line.down()
         answer = await asked
         assert (answer.status_code, answer.json()["status"]) == (202, "requested")
 
-        line.up = True
+        line.up()
         path = f"/v1/deposits/{answer.json()['id']}/cancel"
         asked = asyncio.create_task(world.call("POST", path, key="c"))
         await until(lambda: there("SELECT FROM requests WHERE key = 'c'"))
-        line.cut()
+        line.down()
         canceled = await asked
         assert (canceled.status_code, canceled.json()["id"]) == (202, answer.json()["id"])
 
-        line.up = True
+        line.up()
         again = await world.deposit(key="k")
         assert (again.status_code, again.json()["id"]) == (202, answer.json()["id"])
 

@@ -108,6 +108,7 @@ QUERIES_ELSEWHERE = {
     "cli/bench/backdoor.py": "counts statements and watches operations, as superuser",
     "cli/bench/filling.py": "fills the ledger of a bench's own database, as superuser",
     "cli/bench/postings.py": "updates single rows, to compare postings with",
+    "cli/chaos/books.py": "sums the ledger beside the load and looks at what waits, as superuser",
     "cli/stack/postgres.py": "makes the embedded server's logins and its database, before there is a schema",
     "cli/stack/preparation.py": "lets the service's login act as the application's role, as the owner",
 }

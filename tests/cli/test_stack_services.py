@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.stack.data import DataDirectory
 from cli.stack.options import StackOptions
 from cli.stack.supervisor import Stack
 
@@ -63,3 +64,31 @@ async def test_with_a_key_of_stripe_no_sandbox_is_started(tmp_path: Path) -> Non
         assert [secret.get_secret_value() for secret in stack.settings.stripe_webhook_secrets] == ["whsec_theirs"]
         with pytest.raises(KeyError):
             stack.part("sandbox")
+
+
+@pytest.mark.long
+async def test_something_can_be_put_between_the_parts(tmp_path: Path) -> None:
+    """Each part is told another port; the stack itself goes on by the real ones."""
+    asked: dict[tuple[str, str], int] = {}
+
+    def route(part: str, service: str, port: int) -> int:
+        asked[part, service] = port
+        return port + 1
+
+    options = StackOptions(
+        data=tmp_path, embedded_only=True, api_and_worker=False, fsync=False, temporary=True, route=route
+    )
+    async with Stack(options) as stack:
+        told, real = stack.environment_of("worker"), stack.environment
+        endpoints = DataDirectory(tmp_path).load().endpoints
+
+    for name, service in (
+        ("DATABASE_URL", "postgres"),
+        ("TEMPORAL_ADDRESS", "temporal"),
+        ("STRIPE_API_BASE", "sandbox"),
+    ):
+        port = asked["worker", service]
+        assert told[name] == real[name].replace(f":{port}", f":{port + 1}") != real[name]
+    api = asked["sandbox", "api"]
+    assert stack.api_url == f"http://127.0.0.1:{api}"
+    assert {endpoint.url.partition("/v1")[0] for endpoint in endpoints.values()} == {f"http://127.0.0.1:{api + 1}"}

@@ -84,7 +84,7 @@ async def test_f37_connection_lost_while_the_request_commits(servers: Servers, s
 
         answer = await world.deposit(payment_method="pm_card_visa", key="key-of-the-lost")
 
-        assert cutter.cut == 1
+        assert cutter.lost == 1
         assert answer.status_code == 503
         assert answer.headers["Retry-After"]
         assert len(await world.sql("SELECT FROM operations")) == int(server_hears)
@@ -103,7 +103,7 @@ async def test_f37_connection_lost_while_a_step_commits(servers: Servers, server
         deposit = await world.accepted_deposit(payment_method="pm_card_visa")
 
         await _credited(world, deposit["id"])
-        assert cutter.cut == 1
+        assert cutter.lost == 1
 
 
 async def test_f37_postgres_killed(tmp_path: Path, sandbox_url: str) -> None:

@@ -1,4 +1,4 @@
-"""A client that costs next to nothing, so that what is measured is the server.
+"""A client that costs next to nothing, so that nearly all that is spent is spent by the server.
 
 One connection a client, kept alive, one request at a time. httpx spends about as much CPU on a request as the API does
 on a read, and both share this machine's cores.
@@ -46,15 +46,18 @@ class Connection:
         status: Container[int] = (200,),
     ) -> Any:
         """The answer's JSON. `body` is sent as JSON, or as it is if it is bytes. Raises `UnexpectedAnswer`."""
-        found, content = await self._exchange(method, path, body, headers or {})
+        found, content = await self.exchange(method, path, body, headers=headers)
         if found not in status:
             raise UnexpectedAnswer(f"{method} {path} answered {found}: {content[:200].decode(errors='replace')}")
         return json.loads(content) if content else None
 
-    async def _exchange(self, method: str, path: str, body: Any, headers: Mapping[str, str]) -> tuple[int, bytes]:
+    async def exchange(
+        self, method: str, path: str, body: Any = None, *, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, bytes]:
+        """The answer's status and body. Raises `OSError` or `EOFError` when no whole answer comes."""
         content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         lines = [f"{method} {path} HTTP/1.1"]
-        lines += [f"{name}: {value}" for name, value in {**self._headers, **headers}.items()]
+        lines += [f"{name}: {value}" for name, value in {**self._headers, **(headers or {})}.items()]
         if content or method != "GET":
             lines += ["Content-Type: application/json", f"Content-Length: {len(content)}"]
         try:
