@@ -17,12 +17,13 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from cli.chaos.command import INTERRUPTED
+from cli.chaos.command import INTERRUPTED, Wishes, run_chaos
 from cli.chaos.faults.kinds import FaultKind
 from cli.chaos.plan import Plan
 from cli.chaos.run import RECORD, Chaos, make_folder
 from cli.chaos.workload import Workload
 from cli.main import app
+from cli.stack.errors import BadSettings
 from cli.stack.processes import started_at
 
 COMMAND = [sys.executable, "-P", "-m", "cli.main", "chaos"]
@@ -128,17 +129,13 @@ def test_help_says_what_the_exit_code_means() -> None:
 
 
 @pytest.mark.parametrize("mode", ["staging", "live"])
-def test_it_is_for_development_alone(mode: str, tmp_path: Path) -> None:
-    ended = subprocess.run(
-        COMMAND,
-        env={**os.environ, "PAYSAGA_MODE": mode, "TMPDIR": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def test_it_is_for_development_alone(mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAYSAGA_MODE", mode)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
-    assert ended.returncode == 2
-    assert f"PAYSAGA_MODE is {mode}: unset it" in ended.stderr
+    with pytest.raises(BadSettings, match=f"PAYSAGA_MODE is {mode}: unset it"):
+        run_chaos(Wishes(Plan()))
+
     assert list(tmp_path.iterdir()) == []
 
 

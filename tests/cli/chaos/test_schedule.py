@@ -111,8 +111,10 @@ async def test_every_part_is_told_its_own_way() -> None:
 
 
 @pytest.mark.parametrize("kind", Network.kinds)
-async def test_the_network_strikes_where_something_passes(kind: FaultKind) -> None:
+async def test_the_network_strikes_where_something_passes(kind: FaultKind, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fault on a way that nobody uses has not struck."""
+    monkeypatch.setattr(lines, "LASTS", (0.2, 0.4))
+    monkeypatch.setattr(lines, "WAITS_FOR_LOSS", 0.5)
 
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(100):
