@@ -42,10 +42,14 @@ class DepositLedger:
             paid = await stripe_calls.latest(connection, ref.operation_id, Step.CREATE_PAYMENT_INTENT)
             details = {"payment_intent": paid.stripe_id} if paid is not None else {}
             news = await advance_and_tell(connection, operation, DepositStatus.SUCCEEDED, details=details)
-            if not news and operation["status"] != DepositStatus.SUCCEEDED:
+            if news:
+                return
+            # Asked again, for another attempt may have credited it while this one waited for its posting.
+            stands = (await operations.require(connection, ref.operation_id))["status"]
+            if stands != DepositStatus.SUCCEEDED:
                 # We told the customer that nothing would be taken. Crediting silently would hide that Stripe took it.
                 raise outcomes.parked(
-                    Failure(code="paid-after-all", detail=f"Stripe was paid, but the deposit is {operation['status']}.")
+                    Failure(code="paid-after-all", detail=f"Stripe was paid, but the deposit is {stands}.")
                 )
 
     @activity.defn

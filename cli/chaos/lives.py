@@ -4,6 +4,7 @@ Each is drawn by chance alone, so a seed says what everybody wants. A life that 
 was told nothing, and has given up, breaks off.
 """
 
+import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -219,6 +220,29 @@ async def withdrawal(scene: Scene, chance: random.Random) -> None:
         await _another_bank(scene, contractor)
 
 
+async def withdrawals_at_once(scene: Scene, chance: random.Random) -> None:
+    """A contractor asks twice at once for more than half of what they have: one must be refused."""
+    contractor = chance.choice(scene.contractors)
+    wallets = await scene.read(SHOP, f"/v1/wallets?user_id={contractor.id}")
+    available = sum(wallet["available"] for wallet in wallets if wallet["currency"] == "usd")
+    # Whole hundreds, so that each amount is still the only one of its kind.
+    more = max(available * 6 // 10 // 10_000, 0) * 10_000
+    amounts = [more + scene.amount("withdrawal", contractor) for _ in range(2)]
+    async with asyncio.TaskGroup() as both:
+        for amount in amounts:
+            both.create_task(_withdraw(scene, chance, contractor, amount))
+
+
+async def _withdraw(scene: Scene, chance: random.Random, contractor: User, amount: int) -> None:
+    body = {"amount": amount, "currency": "usd"}
+    try:
+        answer = await scene.clients.ask(contractor, "/v1/withdrawals", body, chance, what="withdrawal")
+    except BrokenOff:
+        return
+    if answer.accepted:
+        await scene.books.reached(answer.body["id"], "paid", "reversed", "canceled", "failed")
+
+
 async def _another_bank(scene: Scene, contractor: User) -> None:
     account = await scene.stripe_account(contractor)
     await scene.outside.control("POST", f"accounts/{account}/bank_account", {"account_number": "000123456789"})
@@ -250,6 +274,7 @@ LIVES: Mapping[str, tuple[Life, int]] = {
     "offer-canceled": (offer_canceled, 2),
     "offer-contested": (offer_contested, 2),
     "withdrawal": (withdrawal, 8),
+    "withdrawals-at-once": (withdrawals_at_once, 1),
     "onboarding": (onboarding, 1),
 }
 """Every life, and how often it is begun, relative to the others."""

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from activities.deposit_ledger import DepositLedger
 from activities.records import StatusChange
 from activities.wallet_ledger import WalletLedger
 from activities.withdrawal_ledger import WithdrawalLedger
@@ -33,6 +34,25 @@ async def test_two_attempts_at_one_reservation_of_all_there_is(books: Books) -> 
 
     assert both.result() == [None, None]
     assert (await books.figures(wallet_id)).in_transit == 8_000
+
+
+async def test_two_attempts_at_one_credit(books: Books) -> None:
+    # Given a deposit that one attempt is about to say has succeeded, and another that waits for the first one's posting
+    wallet_id = await books.wallet("alice")
+    operation_id = await books.operation("alice", kind=OperationKind.DEPOSIT, amount=8_000)
+    credit = DepositLedger(books.database).credit_deposit
+    ref = OperationRef(operation_id=operation_id)
+
+    async with books.database.transaction() as holder:
+        await operations.locked(holder, operation_id)
+        async with meanwhile(with_errors([credit(ref), credit(ref)])) as both:
+            await books.until_somebody_waits()
+            await asyncio.sleep(0.2)
+            await holder.commit()
+
+    # Then neither takes it for a payment that nobody expected
+    assert both.result() == [None, None]
+    assert (await books.figures(wallet_id)).available == 8_000
 
 
 async def test_reservation_that_comes_after_the_withdrawal_has_failed(books: Books) -> None:
