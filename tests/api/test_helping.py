@@ -9,6 +9,8 @@ from domain.ids import new_id
 from tests.api.test_bad_input import names, problem
 from tests.world import World
 
+pytestmark = pytest.mark.long
+
 VERBS = ("adopt", "compensate", "write-off")
 OBJECT = {"step": "create_transfer", "stripe_id": "tr_1"}
 

@@ -14,6 +14,8 @@ from cli.stack.ports import free_port
 from domain.ids import new_id
 from tests.world import Servers, World, open_world
 
+pytestmark = pytest.mark.long
+
 
 @dataclass(frozen=True)
 class Ran:

@@ -18,6 +18,8 @@ from domain.withdrawals import refusals
 from tests.db.books import Books, at_once, available, meanwhile, with_errors
 from tests.db.test_connected_accounts import ABLE, onboard, record
 
+pytestmark = pytest.mark.long
+
 
 def debt(amount: int, currency: str = "usd", *, user: str = "bob") -> Posting:
     """A dispute that was lost, and that the user has to make good."""

@@ -2,8 +2,12 @@
 
 from typing import Any
 
+import pytest
+
 from tests.auditing import assert_clean
 from tests.world import World
+
+pytestmark = pytest.mark.long
 
 
 async def _statement(world: World, user: str) -> list[tuple[str, int]]:

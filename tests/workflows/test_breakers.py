@@ -8,6 +8,8 @@ from structlog.testing import capture_logs
 
 from activities.breakers import Breakers, EndpointAway
 
+pytestmark = pytest.mark.long
+
 PAUSE = 5.0
 SILENT: list[Callable[[], stripe.StripeError]] = [
     lambda: stripe.APIConnectionError("no connection"),  # type: ignore[no-untyped-call]  # The SDK leaves it unannotated.

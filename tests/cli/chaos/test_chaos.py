@@ -26,6 +26,8 @@ from cli.main import app
 from cli.stack.errors import BadSettings
 from cli.stack.processes import started_at
 
+pytestmark = pytest.mark.long
+
 COMMAND = [sys.executable, "-P", "-m", "cli.main", "chaos"]
 
 

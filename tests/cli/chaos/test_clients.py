@@ -14,6 +14,8 @@ from cli.chaos import clients
 from cli.chaos.clients import Answer, BrokenOff, Clients, User
 from cli.chaos.record import Record
 
+pytestmark = pytest.mark.long
+
 SHOP = User("shop", "service")
 
 

@@ -9,6 +9,8 @@ from cli.chaos.evidence import Evidence, Workflow
 from cli.chaos.judge import FindingKind, judge
 from tests.cli.chaos.planting import evidence, request, told
 
+pytestmark = pytest.mark.long
+
 Spoil = Callable[[Evidence], object]
 
 

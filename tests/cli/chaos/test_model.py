@@ -10,6 +10,8 @@ from cli.chaos.evidence import Operations
 from cli.chaos.model import Holding, OfferShares, expected, share, shares_of
 from tests.cli.chaos.planting import evidence
 
+pytestmark = pytest.mark.long
+
 
 def offer(status: str, *verbs: str, amount: int = 10_000, parts: tuple[tuple[int, bool], ...] = ()) -> dict[str, Any]:
     """An offer of 100.00, to which this was done."""

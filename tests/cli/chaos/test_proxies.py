@@ -8,6 +8,8 @@ import pytest
 
 from cli.chaos.proxies import Proxy
 
+pytestmark = pytest.mark.long
+
 SOON = 0.3
 """Seconds in which something must not come."""
 

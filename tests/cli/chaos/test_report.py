@@ -3,6 +3,7 @@
 import io
 import json
 
+import pytest
 from rich.console import Console
 
 from cli.chaos.judge import Finding, FindingKind, judge
@@ -10,6 +11,8 @@ from cli.chaos.plan import Plan
 from cli.chaos.printing import print_report
 from cli.chaos.report import Report
 from tests.cli.chaos.planting import evidence
+
+pytestmark = pytest.mark.long
 
 
 def report() -> Report:

@@ -16,6 +16,8 @@ from cli.chaos.plan import PACING, SETTINGS, environment, scaling
 from domain.pacing import Pacing
 from domain.settings import Settings
 
+pytestmark = pytest.mark.long
+
 KILLED, FROZEN, CUT = FaultKind.WORKER_KILLED, FaultKind.WORKER_FROZEN, FaultKind.CONNECTIONS_CUT
 
 
