@@ -41,17 +41,12 @@ SPOILED = 24
 STUCK = timedelta(seconds=0.7)
 """Of a step: then an engineer has seen that it does not go on."""
 
-WAITED = timedelta(seconds=PACING.start_to_close + 4)
-"""For a lock: so long that an attempt was given up and the next one waits beside it, but not until both are."""
+BEGINS_WITHIN = 1.0
+"""Seconds from when a worker is given a step until it waits for the lock."""
 
 _STRIPE_IS_ASKED = ("create_transfer", "create_payout")
 
 _TO_BE_BOOKED = "SELECT count(*) FROM operations WHERE kind = 'withdrawal' AND status = 'reserved'"
-
-_LONGEST_WAIT = """
-    SELECT coalesce(max(clock_timestamp() - query_start), interval '0') FROM pg_stat_activity
-    WHERE application_name = 'paysaga' AND wait_event_type = 'Lock'
-"""
 
 
 async def sagas_are_reset(stack: Stack, over: asyncio.Event) -> None:
@@ -100,7 +95,8 @@ async def ended_sagas_are_reset(stack: Stack, over: asyncio.Event) -> None:
 async def ledger_is_locked(stack: Stack, over: asyncio.Event) -> None:
     """Somebody locks the ledger's transactions (a migration, VACUUM FULL) for longer than a step may take.
 
-    At a moment when transfers are under way, which are then booked by several attempts at once.
+    At a moment when transfers are under way, and until each is being booked by two attempts at once: one was given up
+    for its time, and waits on beside the next.
     """
     temporal = await connect(stack.settings)
     watcher = await asyncpg.connect(stack.superuser_database_url)
@@ -109,16 +105,15 @@ async def ledger_is_locked(stack: Stack, over: asyncio.Event) -> None:
             if await watcher.fetchval(_TO_BE_BOOKED) >= ENOUGH:
                 break
             await asyncio.sleep(0.01)
-        async with _ledger_locked(stack):
-            while True:
-                await asyncio.sleep(LOOKS_EVERY)
-                booked = [step async for saga in _running(temporal) for step in _under_way(saga, "book_transfer")]
-                if sum(step.attempt > 1 for step in booked) >= ENOUGH:
-                    break
-                if await watcher.fetchval(_LONGEST_WAIT) >= WAITED:
-                    break
     finally:
         watcher.terminate()
+    async with _ledger_locked(stack):
+        while True:
+            booked = [step async for saga in _running(temporal) for step in _under_way(saga, "book_transfer")]
+            if sum(step.attempt > 1 for step in booked) >= ENOUGH:
+                break
+            await asyncio.sleep(LOOKS_EVERY)
+        await asyncio.sleep(BEGINS_WITHIN)
 
 
 async def _spoil_transfers(stack: Stack, *, kind: str, seconds: float) -> None:
