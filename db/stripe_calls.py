@@ -145,7 +145,10 @@ async def begin(connection: AsyncConnection, intent: Intent) -> Call:
         if newest.old:
             await doubt(connection, newest)
             return await _reload(connection, newest)
-        await connection.execute(sa.update(stripe_calls).where(*_is(newest)).values(**_SENT_NOW))
+        # Only while it is open: another may have found out, or declared it undone, since it was read here.
+        still_open = sa.update(stripe_calls).where(*_is(newest), stripe_calls.c.outcome.is_(None))
+        if not (await connection.execute(still_open.values(**_SENT_NOW))).rowcount:
+            return await _reload(connection, newest)
     return newest
 
 

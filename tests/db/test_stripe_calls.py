@@ -5,12 +5,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from asyncpg.exceptions import CheckViolationError, RestrictViolationError, UniqueViolationError
 
 from db import stripe_calls
 from db.stripe_calls import Call, Intent, Outcome
+from db.tables import stripe_calls as stripe_calls_table
 from domain.operations import Failure
-from tests.db.books import Books, at_once
+from tests.db.books import Books, at_once, meanwhile
 
 APART = 1_800.0
 DECLINED = Failure(code="card-declined", detail="No.", decline_code="do_not_honor").model_dump()
@@ -249,6 +251,27 @@ INSERT = (
     "INSERT INTO stripe_calls (subject, step, generation, operation_id, idempotency_key, write, params, outcome,"
     " stripe_id, result) SELECT subject, step, 2, operation_id, 'other', write, params, {} FROM stripe_calls"
 )
+
+
+@pytest.mark.parametrize("outcome", [Outcome.DONE, Outcome.ABSENT])
+async def test_what_has_ended_while_it_was_begun_again_is_not_sent(
+    books: Books, intent: Intent, outcome: Outcome
+) -> None:
+    await begin(books, intent)
+
+    # Given one who records how it ended, while another has read that it is open and is about to send it again
+    async with books.database.transaction() as holder:
+        await holder.execute(
+            sa.update(stripe_calls_table).values(
+                outcome=outcome, stripe_id="pi_1" if outcome is Outcome.DONE else None, result={}
+            )
+        )
+        async with meanwhile(begin(books, intent)) as again:
+            await books.until_somebody_waits()
+            await holder.commit()
+
+    assert again.result().outcome is outcome
+    assert await books.value("SELECT attempts FROM stripe_calls") == 1
 
 
 async def test_a_step_has_one_open_intent_at_a_time(books: Books, intent: Intent) -> None:
