@@ -11,24 +11,20 @@ from typing import Any
 import pytest
 
 from tests.servers import postgres_of_its_own
-from tests.shared_servers import Addresses, SharedServers, addresses
+from tests.shared_servers import Addresses, SharedServers, addresses, join, session
 from tests.world import Servers, World, open_world
 
 # Short processes that used temporalio sometimes crash at their very end, after all went well (sdk-python#300).
 atexit.register(time.sleep, 0.1)
-
-_SHARED = pytest.StashKey[str]()
-"""The folder by which the processes of this session find the servers they share."""
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
     """The main process holds what all share; the session has failed if something was wrong with it."""
     if hasattr(config, "workerinput"):
-        config.stash[_SHARED] = config.workerinput["shared_servers"]
+        join(Path(config.workerinput["session"]))
         return (yield)
     with tempfile.TemporaryDirectory(prefix="paysaga-tests-") as folder:
-        config.stash[_SHARED] = folder
         servers = SharedServers(Path(folder))
         try:
             status = yield
@@ -43,13 +39,13 @@ def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Tell a worker process of pytest-xdist."""
-    node.workerinput["shared_servers"] = node.config.stash[_SHARED]
+    node.workerinput["session"] = str(session())
 
 
 @pytest.fixture(scope="session")
-def shared(request: pytest.FixtureRequest) -> Addresses:
+def shared() -> Addresses:
     """Where they are; this makes them start."""
-    return addresses(Path(request.config.stash[_SHARED]))
+    return addresses()
 
 
 @pytest.fixture(scope="session")

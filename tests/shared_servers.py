@@ -8,7 +8,6 @@ another's entries. But what a killed pytest leaves of those is ended here too.
 
 import asyncio
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -24,8 +23,8 @@ ROOT = Path(__file__).parent.parent
 READY_WITHIN = 120.0
 """Seconds."""
 
-_SESSION = "PAYSAGA_TEST_SESSION"
-"""The variable by which the processes of a session know its folder."""
+_joined: list[Path] = []
+"""The folder of the session this process is one of. No variable of the environment: tests clear that."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class SharedServers:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._log = folder / "log.txt"
-        os.environ[_SESSION] = str(folder)
+        join(folder)
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tests.shared_servers", str(folder)],
@@ -61,8 +60,20 @@ class SharedServers:
         return self._log.read_text() if self._process.wait(timeout=120) != 0 else None
 
 
-def addresses(folder: Path) -> Addresses:
+def join(folder: Path) -> None:
+    """Make this process one of the session's."""
+    _joined[:] = [folder]
+
+
+def session() -> Path:
+    """The folder by which the processes of this session find each other."""
+    [folder] = _joined
+    return folder
+
+
+def addresses() -> Addresses:
     """Where the servers are, once they run: whoever asks first makes them start."""
+    folder = session()
     (folder / "wanted").touch()
     deadline = time.monotonic() + READY_WITHIN
     while not (found := folder / "addresses.json").exists():
@@ -73,7 +84,7 @@ def addresses(folder: Path) -> Addresses:
 
 def guard(folder: Path) -> None:
     """Whatever has a pid file in `folder` ends with the session at the latest, and `folder` is deleted then."""
-    with tempfile.NamedTemporaryFile("w", dir=os.environ[_SESSION], suffix=".guarded", delete=False) as file:
+    with tempfile.NamedTemporaryFile("w", dir=session(), suffix=".guarded", delete=False) as file:
         file.write(str(folder))
 
 
