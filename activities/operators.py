@@ -77,7 +77,10 @@ class OperatorActivities:
 
     @activity.defn
     async def adopt(self, act: Adoption) -> None:
-        """Record an object at Stripe as what a step's open call has made, if nothing speaks against it."""
+        """Record an object at Stripe as what a step's open call has made, if nothing speaks against it.
+
+        Not while the call may still make another: both would move the money.
+        """
         wish = act.wish
 
         async def find(operation: sa.RowMapping) -> _Found:
@@ -90,6 +93,8 @@ class OperatorActivities:
 
             async def settle(connection: AsyncConnection, _: sa.RowMapping) -> None:
                 await self._require_unclaimed(connection, call, found.stripe_id)
+                if not found.is_own:
+                    await self._stripe.require_quiet(connection, call)
                 own = call.subject == call.operation_id
                 settled = await stripe_calls.settle(
                     connection,

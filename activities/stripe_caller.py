@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import stripe
 import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
 from stripe import RequestOptions, StripeClient
 
 from activities import outcomes
@@ -30,6 +31,8 @@ class Evidence:
     """What would be kept of it."""
     against: tuple[str, ...]
     """What speaks against it, a phrase each."""
+    is_own: bool
+    """Whether it says itself that this very call has made it."""
 
 
 class StripeCaller:
@@ -94,16 +97,33 @@ class StripeCaller:
     async def look_at(self, call: Call, stripe_id: str) -> Evidence | None:
         """The object of this id, held against a call that somebody says has made it; None if Stripe has no such object.
 
-        Raises in doubt if Stripe does not answer.
+        What the call has itself made speaks against any other. Raises in doubt if Stripe does not answer.
         """
         write = WRITES[call.write]
         try:
-            found = (await write.fetch(self._client, call, stripe_id)).to_dict()
-        except stripe.InvalidRequestError:
-            return None
+            try:
+                found = (await write.fetch(self._client, call, stripe_id)).to_dict()
+            except stripe.InvalidRequestError:
+                return None
+            own = await write.find(self._client, call)
         except stripe.StripeError as error:
             raise outcomes.in_doubt(f"looking at {stripe_id}: {_brief(error)}") from error
-        return Evidence(found["id"], write.result(found), tuple(write.against(call, found)))
+        against = write.against(call, found)
+        if own is not None and own["id"] != found["id"]:
+            against.append(f"{own['id']} is what this very call has made")
+        return Evidence(found["id"], write.result(found), tuple(against), is_own=own is not None)
+
+    async def require_quiet(self, connection: AsyncConnection, call: Call) -> None:
+        """Let nobody send an open call before this transaction ends.
+
+        Raises `OutcomeUnknown` if it was sent so lately that what it makes may not be there yet.
+        """
+        if not await stripe_calls.quiet(connection, call, apart=self._absent_apart):
+            raise OutcomeUnknown(
+                f"{call.key} is known to have been sent last at {call.last_sent_at:%Y-%m-%d %H:%M:%S %Z}. What it"
+                f" makes itself may come to light until {self._absent_apart:.0f} seconds after its last sending:"
+                " ask again then."
+            )
 
     async def _begin(self, intent: Intent, attempt: Attempt) -> Call:
         """Commit that the intent is sent now; not if it is known how it ended, or if nothing goes out."""

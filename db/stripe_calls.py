@@ -250,6 +250,17 @@ async def note_absent(connection: AsyncConnection, call: Call, *, apart: float, 
     return await _reload(connection, call)
 
 
+async def quiet(connection: AsyncConnection, call: Call, *, apart: float) -> bool:
+    """Whether a call was sent neither since it was read nor in the last `apart` seconds; nobody sends it before this
+    transaction ends."""
+    held = await connection.execute(
+        sa.select(stripe_calls.c.last_sent_at <= sa.func.app_now() - timedelta(seconds=apart))
+        .where(*_is(call), stripe_calls.c.attempts == call.attempts)
+        .with_for_update()
+    )
+    return held.scalar_one_or_none() is True
+
+
 async def of_operation(connection: AsyncConnection, operation_id: str) -> list[sa.RowMapping]:
     """The calls an operation made, oldest first, without their parameters: those may hold personal data."""
     shown = [column for column in stripe_calls.c if column.name not in {"params", "operation_id"}]

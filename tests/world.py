@@ -316,10 +316,18 @@ class World:
     async def help(
         self, operation_id: str, verb: str, /, *, admin: str = "root", key: str | None = None, **what: Any
     ) -> httpx.Response:
-        """`POST /v1/admin/operations/{id}/{verb}`."""
+        """`POST /v1/admin/operations/{id}/{verb}`, sent again with the same key until it is answered."""
         body = {"reason": "a test"} | what
         path = f"/v1/admin/operations/{operation_id}/{verb}"
-        return await self.call("POST", path, body, user=admin, role="admin", key=key)
+        key = key or str(uuid.uuid4())
+
+        async def ask() -> httpx.Response:
+            return await self.call("POST", path, body, user=admin, role="admin", key=key)
+
+        deadline = time.monotonic() + PATIENCE
+        while (answer := await ask()).status_code == 202:
+            assert time.monotonic() < deadline, answer.text
+        return answer
 
     async def approval(self, operation_id: str, verb: str, *, admin: str = "root", **what: Any) -> str:
         """The id of an approval that an admin has asked for."""
@@ -346,10 +354,17 @@ class World:
     async def until(
         self, operation_id: str, reached: Callable[[dict[str, Any]], bool], *, within: float = PATIENCE
     ) -> dict[str, Any]:
-        """The operation, once `reached` holds of it."""
+        """The operation, once `reached` holds of it.
+
+        As a deployment's Schedule does, it starts what an API that did not wait long enough may not have.
+        """
         deadline = time.monotonic() + within
+        sweeps_at = time.monotonic() + 5.0
         pause = 0.03
         while not reached(operation := await self.operation(operation_id)):
+            if operation["status"] == "requested" and time.monotonic() > sweeps_at:
+                await self._start_sweep()
+                sweeps_at += 5.0
             shown = {name: operation[name] for name in ("id", "status", "closed_at", "failure", "attention")}
             assert time.monotonic() < deadline, f"still {shown}"
             # Ever longer: each look costs the API what a whole step of a saga does.
@@ -449,7 +464,10 @@ class World:
 
     async def sweep(self, workflow_id: str | None = None) -> dict[str, int]:
         """One sweep now, as the Schedule would start it."""
-        return await self.temporal.execute_workflow(
+        return await (await self._start_sweep(workflow_id)).result()
+
+    async def _start_sweep(self, workflow_id: str | None = None) -> WorkflowHandle[Sweep, dict[str, int]]:
+        return await self.temporal.start_workflow(
             Sweep.run,
             self.settings.pacing,
             id=workflow_id or f"sweep-{uuid.uuid4()}",
@@ -540,7 +558,7 @@ async def open_world(
             open_database(settings.database_url.get_secret_value(), pool_size=settings.database_pool)
         )
         stripe = await stack.enter_async_context(
-            open_client(sandbox.key, base=servers.sandbox_url, timeout=settings.pacing.http_timeout)
+            open_client(sandbox.key, base=settings.stripe_api_base, timeout=settings.pacing.http_timeout)
         )
         if worker:
             parts = Parts(settings, temporal, database, stripe)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import httpx
 
 from api.server import describe_app
+from tests.stuck import quiet, short_of, transfer_by_hand, transfer_in_doubt
 from tests.world import World, until
 
 CONTRACTOR: dict[str, Any] = {"user": "carl", "role": "contractor"}
@@ -142,27 +143,15 @@ async def _compensate(world: World) -> Asked:
 
 
 async def _adopt(world: World) -> Asked:
-    account = await world.onboarded()
-    await world.funded()
-    await world.sandbox.fault("POST", "/v1/transfers", "error_before", times=1_000)
-    withdrawal = (await world.withdraw()).json()["id"]
-    await world.until(withdrawal, lambda now: now["retries"] > 0)
-    await world.sandbox.control("DELETE", "faults")
-    by_hand: dict[str, str | int] = {"amount": 8_000, "currency": "usd", "destination": account}
-    made = await world.sandbox.post("transfers", **by_hand, transfer_group=withdrawal)
-    what = WHY | {"step": "create_transfer", "stripe_id": made["id"]}
+    withdrawal, account = await transfer_in_doubt(world)
+    made = await transfer_by_hand(world, account, withdrawal)
+    await quiet(world)
+    what = WHY | {"step": "create_transfer", "stripe_id": made}
     return Asked(f"/v1/admin/operations/{withdrawal}/adopt", what, **ADMIN)
 
 
 async def _write_off(world: World) -> Asked:
-    account = await world.onboarded()
-    await world.funded()
-    await world.sandbox.payout_fault("hold")
-    withdrawal = await world.accepted_withdrawal()
-    paying = await world.until(withdrawal, lambda now: now["status"] == "paying_out")
-    await world.sandbox.control("POST", f"accounts/{account}/adjust_balance", amount=-3_000)
-    await world.sandbox.control("POST", f"payouts/{paying['details']['payout']}/fail")
-    await world.until(withdrawal, lambda now: now["needs_attention"])
+    withdrawal = await short_of(world, 3_000)
     return Asked(f"/v1/admin/operations/{withdrawal}/write-off", WHY, **ADMIN)
 
 

@@ -29,6 +29,13 @@ async def begin(books: Books, intent: Intent) -> Call:
         return await stripe_calls.begin(connection, intent)
 
 
+async def latest(books: Books, intent: Intent) -> Call:
+    async with books.database.transaction() as connection:
+        found = await stripe_calls.latest(connection, intent.subject, intent.step)
+    assert found is not None
+    return found
+
+
 async def settle(
     books: Books, call: Call, outcome: Outcome, stripe_id: str | None = None, result: dict[str, Any] | None = None
 ) -> Call:
@@ -272,6 +279,38 @@ async def test_what_has_ended_while_it_was_begun_again_is_not_sent(
 
     assert again.result().outcome is outcome
     assert await books.value("SELECT attempts FROM stripe_calls") == 1
+
+
+async def test_quiet_is_what_was_sent_neither_lately_nor_again(books: Books, intent: Intent) -> None:
+    async def is_quiet(call: Call) -> bool:
+        async with books.database.transaction() as connection:
+            return await stripe_calls.quiet(connection, call, apart=APART)
+
+    await begin(books, intent)
+    read = await latest(books, intent)
+    assert not await is_quiet(read)
+    await books.advance_clock(timedelta(seconds=APART))
+    assert await is_quiet(read)
+
+    # Whatever was found out before it was sent again says nothing of what that may have done.
+    await begin(books, intent)
+    await books.advance_clock(timedelta(seconds=APART))
+    assert not await is_quiet(read)
+
+
+async def test_what_is_quiet_is_not_sent_before_all_is_recorded(books: Books, intent: Intent) -> None:
+    await begin(books, intent)
+    await books.advance_clock(timedelta(seconds=APART))
+    call = await latest(books, intent)
+
+    async with books.database.transaction() as holder:
+        assert await stripe_calls.quiet(holder, call, apart=APART)
+        async with meanwhile(begin(books, intent)) as again:
+            await books.until_somebody_waits()
+            await stripe_calls.settle(holder, call, Outcome.DONE, stripe_id="pi_1", result={})
+            await holder.commit()
+
+    assert again.result().outcome is Outcome.DONE
 
 
 async def test_a_step_has_one_open_intent_at_a_time(books: Books, intent: Intent) -> None:

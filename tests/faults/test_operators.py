@@ -8,6 +8,7 @@ from temporalio.client import WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 
 from tests.auditing import assert_clean
+from tests.stuck import quiet, short_of, transfer_by_hand, transfer_in_doubt
 from tests.workflows.meddling import reset
 from tests.world import BRISK, Servers, World, open_world
 
@@ -28,32 +29,15 @@ def _refused(answer: Any, code: str, *, status: int = 409) -> str:
     return str(answer.json()["detail"])
 
 
-async def _transfer_in_doubt(world: World, amount: int = 8_000) -> tuple[str, str]:
-    """A withdrawal whose transfer Stripe has neither made nor refused, and its connected account."""
-    account = await world.onboarded()
-    await world.funded("carl", 20_000)
-    await world.sandbox.fault("POST", "/v1/transfers", "error_before", times=1_000)
-    withdrawal = (await world.withdraw(amount)).json()["id"]
-    await world.until(withdrawal, lambda now: now["needs_attention"] or now["retries"] > 0)
-    await world.sandbox.control("DELETE", "faults")
-    return str(withdrawal), account
-
-
-async def _transfer_by_hand(world: World, account: str, **what: str | int) -> str:
-    """What somebody has made on Stripe's Dashboard, where nothing of ours is noted."""
-    usual: dict[str, str | int] = {"amount": 8_000, "currency": "usd", "destination": account}
-    made = await world.sandbox.post("transfers", **usual | what)
-    return str(made["id"])
-
-
 # ── Adopt ──
 
 
 async def test_adopted_transfer_is_paid_out(servers: Servers) -> None:
     async with open_world(servers, pacing=SLOW_TO_RETRY, answer_within=1.0) as world:
         # Given a transfer in doubt, which somebody has made by hand meanwhile
-        withdrawal, account = await _transfer_in_doubt(world)
-        made = await _transfer_by_hand(world, account, transfer_group=withdrawal)
+        withdrawal, account = await transfer_in_doubt(world)
+        made = await transfer_by_hand(world, account, withdrawal)
+        await quiet(world)
 
         # When an operator says so, twice with one key
         answers = [
@@ -82,8 +66,8 @@ async def test_what_is_not_the_operations_is_not_adopted(servers: Servers) -> No
         withdrawal = (await world.withdraw(8_000)).json()["id"]
         await world.until(withdrawal, lambda now: now["needs_attention"] or now["retries"] > 0)
         await world.sandbox.control("DELETE", "faults")
-        less = await _transfer_by_hand(world, account, amount=7_000, transfer_group=withdrawal)
-        astray = await _transfer_by_hand(world, account, transfer_group="wd_other")
+        less = await transfer_by_hand(world, account, withdrawal, amount=7_000)
+        astray = await transfer_by_hand(world, account, "wd_other")
 
         async def adopting(stripe_id: str, step: str = "create_transfer") -> Any:
             return await world.help(withdrawal, "adopt", step=step, stripe_id=stripe_id)
@@ -105,6 +89,42 @@ async def test_what_is_not_the_operations_is_not_adopted(servers: Servers) -> No
         assert (now["status"], [call["outcome"] for call in now["calls"]]) == ("reserved", [None])
 
 
+async def test_nothing_is_adopted_beside_what_is_on_its_way(servers: Servers) -> None:
+    patient = SLOW_TO_RETRY.model_copy(update={"absent_apart": 600.0})
+    async with open_world(servers, pacing=patient, answer_within=1.0) as world:
+        # Given a transfer that may still come to light, and one that somebody has made by hand meanwhile
+        withdrawal, account = await transfer_in_doubt(world)
+        by_hand = await transfer_by_hand(world, account, withdrawal)
+
+        # Then it is not adopted before the other can be there no more
+        for skipped in (0, 300):
+            await world.skip(skipped)
+            refused = await world.help(withdrawal, "adopt", step="create_transfer", stripe_id=by_hand)
+            assert "may come to light until 600 seconds after its last sending" in _refused(refused, "outcome-unknown")
+        await world.skip(300)
+        assert (await world.help(withdrawal, "adopt", step="create_transfer", stripe_id=by_hand)).status_code == 200
+        assert (await world.closed(withdrawal))["details"]["transfer"] == by_hand
+        await world.settled_events()
+        await assert_clean(world)
+
+
+async def test_nothing_is_adopted_beside_what_was_made(servers: Servers) -> None:
+    async with open_world(servers, pacing=SLOW_TO_RETRY, answer_within=1.0) as world:
+        # Given a transfer that was made though the answer never came, and another that somebody has made by hand
+        withdrawal, account = await transfer_in_doubt(world, "drop_after_commit")
+        [own] = [transfer["id"] for transfer in await world.sandbox.listed("transfers")]
+        by_hand = await transfer_by_hand(world, account, withdrawal)
+        await quiet(world)
+
+        # Then the first speaks against the second
+        refused = await world.help(withdrawal, "adopt", step="create_transfer", stripe_id=by_hand)
+        assert f"{own} is what this very call has made" in _refused(refused, "evidence-against")
+
+        # And is adopted itself, at any time
+        assert (await world.help(withdrawal, "adopt", step="create_transfer", stripe_id=own)).status_code == 200
+        assert (await world.closed(withdrawal))["details"]["transfer"] == own
+
+
 async def test_what_is_known_is_not_adopted_over(world: World) -> None:
     await world.onboarded()
     await world.funded("carl", 20_000)
@@ -119,8 +139,9 @@ async def test_what_is_known_is_not_adopted_over(world: World) -> None:
 
 async def test_f47_two_operators_adopt_at_once(servers: Servers) -> None:
     async with open_world(servers, pacing=SLOW_TO_RETRY, answer_within=5.0) as world:
-        withdrawal, account = await _transfer_in_doubt(world)
-        made = [await _transfer_by_hand(world, account, transfer_group=withdrawal) for _ in "ab"]
+        withdrawal, account = await transfer_in_doubt(world)
+        made = [await transfer_by_hand(world, account, withdrawal) for _ in "ab"]
+        await quiet(world)
 
         # When two operators adopt two objects for one step
         answers = await asyncio.gather(
@@ -145,7 +166,7 @@ async def test_nothing_is_compensated_while_unknown(servers: Servers) -> None:
     patient = SLOW_TO_RETRY.model_copy(update={"absent_apart": 600.0})
     async with open_world(servers, pacing=patient, answer_within=1.0) as world:
         # Given a transfer that may have been made
-        withdrawal, _ = await _transfer_in_doubt(world)
+        withdrawal, _ = await transfer_in_doubt(world)
 
         # When an operator gives it up, then not before two look-ups have found nothing, far enough apart
         for _ in range(2):
@@ -162,6 +183,7 @@ async def test_nothing_is_compensated_while_unknown(servers: Servers) -> None:
         assert await world.sandbox.listed("transfers") == []
         codes = [code for *_, code in await _acts(world, withdrawal)]
         assert codes == ["outcome-unknown", "outcome-unknown", None]
+        await world.settled_events()
         await assert_clean(world)
 
 
@@ -246,23 +268,10 @@ async def _acts_seen(world: World, operation_id: str) -> str:
 # ── Write off ──
 
 
-async def _short_of(world: World, missing: int) -> str:
-    """A withdrawal that comes back, of which the connected account lacks so much."""
-    account = await world.onboarded()
-    await world.funded("carl", 20_000)
-    await world.sandbox.payout_fault("hold")
-    withdrawal = await world.accepted_withdrawal(8_000)
-    paying = await world.until(withdrawal, lambda now: now["status"] == "paying_out")
-    await world.sandbox.control("POST", f"accounts/{account}/adjust_balance", amount=-missing)
-    await world.sandbox.control("POST", f"payouts/{paying['details']['payout']}/fail")
-    await world.until(withdrawal, lambda now: now["needs_attention"])
-    return withdrawal
-
-
 async def test_what_cannot_be_had_back_is_written_off(servers: Servers) -> None:
     patient = BRISK.model_copy(update={"saga_retries": (600.0,)})
     async with open_world(servers, pacing=patient) as world:
-        withdrawal = await _short_of(world, 3_000)
+        withdrawal = await short_of(world, 3_000)
 
         answer = await world.help(withdrawal, "write-off")
 
@@ -282,7 +291,7 @@ async def test_what_cannot_be_had_back_is_written_off(servers: Servers) -> None:
 async def test_nothing_is_written_off_that_can_be_had(servers: Servers) -> None:
     patient = BRISK.model_copy(update={"saga_retries": (600.0,)})
     async with open_world(servers, pacing=patient) as world:
-        withdrawal = await _short_of(world, 3_000)
+        withdrawal = await short_of(world, 3_000)
         account = (await world.operation(withdrawal))["details"]["stripe_account"]
         await world.sandbox.control("POST", f"accounts/{account}/adjust_balance", amount=3_000)
 
@@ -316,7 +325,7 @@ async def test_payout_that_nobody_can_see_any_more_is_written_off(world: World) 
 async def test_f46_terminated_after_it_was_written_off(servers: Servers) -> None:
     patient = BRISK.model_copy(update={"saga_retries": (600.0,)})
     async with open_world(servers, pacing=patient) as world:
-        withdrawal = await _short_of(world, 8_000)
+        withdrawal = await short_of(world, 8_000)
         # Given a saga that was terminated before it could end, and so knows nothing of it any more
         await world.workflow(withdrawal).terminate("an engineer's slip")
         resumed = await world.admin(f"operations/{withdrawal}/resume")
@@ -355,7 +364,7 @@ async def _from_the_ui(world: World, operation_id: str, verb: str, **wish: Any) 
 async def test_nobody_is_believed_in_the_ui_without_an_approval(servers: Servers) -> None:
     patient = BRISK.model_copy(update={"saga_retries": (600.0,)})
     async with open_world(servers, pacing=patient) as world:
-        withdrawal = await _short_of(world, 8_000)
+        withdrawal = await short_of(world, 8_000)
         another = await world.accepted_deposit()
 
         # Given approvals of other things, and one that is of no one's making
@@ -388,7 +397,7 @@ async def test_nobody_is_believed_in_the_ui_without_an_approval(servers: Servers
 async def test_f47_an_approval_is_used_once(servers: Servers) -> None:
     patient = BRISK.model_copy(update={"saga_retries": (600.0,)})
     async with open_world(servers, pacing=patient) as world:
-        withdrawal = await _short_of(world, 8_000)
+        withdrawal = await short_of(world, 8_000)
         approval = await world.approval(withdrawal, "write_off")
 
         ends = await asyncio.gather(
@@ -405,7 +414,7 @@ async def test_f47_an_approval_is_used_once(servers: Servers) -> None:
 async def test_above_the_limit_it_takes_two(servers: Servers) -> None:
     patient = BRISK.model_copy(update={"saga_retries": (600.0,)})
     async with open_world(servers, pacing=patient, approval_limits={"usd": 7_999}) as world:
-        withdrawal = await _short_of(world, 8_000)
+        withdrawal = await short_of(world, 8_000)
 
         # Given an admin who asks alone, and then for another's approval
         _refused(await world.help(withdrawal, "write-off"), "approval-needed", status=403)

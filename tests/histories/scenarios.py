@@ -13,6 +13,7 @@ from cli.stack.ports import free_port
 from db.engine import open_database
 from domain.offers import OfferVerb, OfferWish, Party
 from domain.pacing import Pacing
+from tests.stuck import quiet, short_of, transfer_by_hand, transfer_in_doubt
 from tests.world import BRISK, World, until
 from workflows.sweep import SnapshotBalances
 
@@ -196,43 +197,25 @@ async def withdrawal_sent_back_late(world: World) -> str:
 
 async def withdrawal_partly_reversed(world: World) -> str:
     """The connected account held too little to be taken back, for a while."""
-    account = await world.onboarded()
-    await world.funded()
-    await world.sandbox.payout_fault("hold")
-    withdrawal = await world.accepted_withdrawal()
-    paying = await world.until(withdrawal, lambda now: now["status"] == "paying_out")
-    await world.sandbox.control("POST", f"accounts/{account}/adjust_balance", amount=-3_000)
-    await world.sandbox.control("POST", f"payouts/{paying['details']['payout']}/fail")
-    await world.until(withdrawal, lambda now: now["needs_attention"])
+    withdrawal = await short_of(world, 3_000)
+    account = (await world.operation(withdrawal))["details"]["stripe_account"]
     await world.sandbox.control("POST", f"accounts/{account}/adjust_balance", amount=3_000)
     return await _finished(world, withdrawal)
 
 
 async def withdrawal_written_off(world: World) -> str:
     """The connected account never held enough to be taken back, and an operator gave the rest up."""
-    account = await world.onboarded()
-    await world.funded()
-    await world.sandbox.payout_fault("hold")
-    withdrawal = await world.accepted_withdrawal()
-    paying = await world.until(withdrawal, lambda now: now["status"] == "paying_out")
-    await world.sandbox.control("POST", f"accounts/{account}/adjust_balance", amount=-3_000)
-    await world.sandbox.control("POST", f"payouts/{paying['details']['payout']}/fail")
-    await world.until(withdrawal, lambda now: now["needs_attention"])
+    withdrawal = await short_of(world, 3_000)
     await _helped(world, withdrawal, "write-off")
     return await _finished(world, withdrawal)
 
 
 async def withdrawal_adopted(world: World) -> str:
     """Its transfer was made by hand, while Stripe answered nothing else than errors."""
-    account = await world.onboarded()
-    await world.funded()
-    await world.sandbox.fault("POST", "/v1/transfers", "error_before", times=1_000)
-    withdrawal = (await world.withdraw()).json()["id"]
-    await world.until(withdrawal, lambda now: now["retries"] > 0)
-    await world.sandbox.control("DELETE", "faults")
-    by_hand: dict[str, str | int] = {"amount": 8_000, "currency": "usd", "destination": account}
-    made = await world.sandbox.post("transfers", **by_hand, transfer_group=withdrawal)
-    await _helped(world, withdrawal, "adopt", step="create_transfer", stripe_id=made["id"])
+    withdrawal, account = await transfer_in_doubt(world)
+    made = await transfer_by_hand(world, account, withdrawal)
+    await quiet(world)
+    await _helped(world, withdrawal, "adopt", step="create_transfer", stripe_id=made)
     return await _finished(world, withdrawal)
 
 

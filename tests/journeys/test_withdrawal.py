@@ -6,6 +6,7 @@ import pytest
 
 from domain.pacing import Pacing
 from tests.auditing import assert_clean
+from tests.stuck import short_of
 from tests.world import Servers, World, open_world
 
 DAYS = 86_400.0
@@ -106,17 +107,10 @@ async def test_f21_sent_back_ten_days_after_it_was_paid(servers: Servers) -> Non
 
 async def test_f22_partly_reversed(world: World) -> None:
     # Given a payout that fails, on an account of which somebody has taken 30.00
-    account = await world.onboarded()
-    await world.funded()
-    await world.sandbox.payout_fault("hold")
-    withdrawal = await world.accepted_withdrawal()
-    paying = await world.until(withdrawal, lambda now: now["status"] == "paying_out")
-    await world.sandbox.control("POST", f"accounts/{account}/adjust_balance", amount=-3_000)
-
-    await world.sandbox.control("POST", f"payouts/{paying['details']['payout']}/fail")
+    withdrawal = await short_of(world, 3_000)
 
     # Then exactly what Stripe gave back is restored, and the rest is not said to be
-    short = await world.until(withdrawal, lambda now: now["needs_attention"])
+    short = await world.operation(withdrawal)
     assert (short["status"], short["attention"]["code"]) == ("reversing", "reversal-short")
     assert entries(short)[-2:] == [
         ("reversal#1", {"stripe_balance": -5_000, "connected_balance": 5_000}),
@@ -126,6 +120,7 @@ async def test_f22_partly_reversed(world: World) -> None:
     assert (wallet["available"], wallet["in_transit"]) == (17_000, 3_000)
 
     # Until it comes
+    account = short["details"]["stripe_account"]
     await world.sandbox.control("POST", f"accounts/{account}/adjust_balance", amount=3_000)
     closed = await world.closed(withdrawal)
     assert closed["status"] == "reversed"

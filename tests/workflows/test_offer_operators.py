@@ -133,7 +133,7 @@ async def test_f46_verbs_that_come_while_the_saga_is_terminated(servers: Servers
 
 async def test_verb_whose_saga_ended_under_it_is_answered_as_it_ended(servers: Servers) -> None:
     meddler = Meddler("off_", ["act"], lambda saga: world.workflow(saga).terminate("an engineer's slip"))
-    async with open_world(servers, around=[meddler], answer_within=1.0) as world:
+    async with open_world(servers, around=[meddler], answer_within=5.0) as world:
         # Given an offer that is terminated while it is declined, which yet is done; and a cancel that comes too late
         offer = await world.held_offer()
         await world.act(offer, "decline", user="carl", key="decline")
@@ -231,7 +231,7 @@ async def test_f45_temporal_cancel_in_every_state(world: World) -> None:
 async def test_f46_terminated_at_every_step_and_resumed(servers: Servers) -> None:
     steps = ["hold", "act", "start_operation"]
     meddler = Meddler("off_", steps, lambda saga: world.workflow(saga).terminate("an engineer's slip"))
-    async with open_world(servers, around=[meddler], answer_within=1.0) as world:
+    async with open_world(servers, around=[meddler], answer_within=5.0) as world:
         paid = await world.deposit(40_000, payment_method="pm_card_bypassPending")
         await world.closed(paid.json()["id"])
         # Given offers of one milestone, each of which is terminated when it does another step

@@ -71,7 +71,7 @@ async def test_f46_terminated_at_every_step_and_resumed(servers: Servers) -> Non
     there, back = [*BEFORE_RETURN, *AFTER_RETURN], ON_THE_WAY_BACK
     steps = [*there, *back]
     meddler = Meddler("wd_", steps, lambda saga: world.workflow(saga).terminate("an engineer's slip"))
-    async with open_world(servers, around=[meddler], answer_within=0.5) as world:
+    async with open_world(servers, around=[meddler], answer_within=5.0) as world:
         # Given a bank that pays, and banks that do not: each refuses once, and then nothing more is paid out to it
         await _ready(world, "carl", 20_000)
         refused = [f"rita-{step}" for step in back]

@@ -16,7 +16,7 @@ async def test_called_off_after_the_transfer_then_terminated_on_the_way_back(ser
     points = ["record_status", "create_reversal", "book_reversal", "restore"]
     canceler = Meddler("wd_", ["book_transfer"] * len(points), lambda saga: world.workflow(saga).cancel())
     killer = Meddler("wd_", points, lambda saga: world.workflow(saga).terminate("an engineer's slip"))
-    async with open_world(servers, around=[canceler, killer], answer_within=0.5) as world:
+    async with open_world(servers, around=[canceler, killer], answer_within=5.0) as world:
         account = await world.onboarded()
         await world.funded()
         await asyncio.gather(*(world.withdraw(1_000) for _ in points))
@@ -40,7 +40,7 @@ async def test_called_off_after_the_transfer_then_terminated_on_the_way_back(ser
 async def test_refused_payout_keeps_its_reason_when_the_saga_is_resumed(servers: Servers) -> None:
     killer = Meddler("wd_", ["create_reversal"], lambda saga: world.workflow(saga).terminate("an engineer's slip"))
     pacing = BRISK.model_copy(update={"polls": (3_600.0,)})  # It learns of the account by webhooks alone.
-    async with open_world(servers, pacing=pacing, around=[killer], answer_within=0.5) as world:
+    async with open_world(servers, pacing=pacing, around=[killer], answer_within=5.0) as world:
         account = await world.onboarded()
         await world.funded()
         await world.sandbox.event_fault("*", "drop")
