@@ -8,6 +8,7 @@ import asyncio
 
 import structlog
 from temporalio import activity
+from temporalio.service import RPCError
 
 from activities.dispatch import NoSaga, SagaDispatcher
 from activities.verbs import Verbs
@@ -22,6 +23,9 @@ BATCH = 500
 
 GIVE_UP_ROUTING_AFTER = 120.0
 """Seconds after which an event that names no operation of ours counts as somebody else's."""
+
+SIGNAL_WITHIN = 3.0
+"""Seconds that a sweep gives Temporal to take a signal; one that it does not take keeps no other waiting."""
 
 VERB_WITHIN = 3.0
 """Seconds that a sweep waits for a saga's answer to a verb; the next sweep asks again."""
@@ -68,15 +72,21 @@ class SweepActivities:
                     connection, event_id, after=GIVE_UP_ROUTING_AFTER, reason="belongs to no operation of ours"
                 )
                 return
-            await inbox.note_signaled(connection, event_id, operation["id"])
         try:
-            if await self._dispatcher.deliver(operation, StripeHint(event_id=event_id, type=event_type)):
-                return
+            async with asyncio.timeout(SIGNAL_WITHIN):
+                told = await self._dispatcher.deliver(operation, StripeHint(event_id=event_id, type=event_type))
         except NoSaga:
             log.info("event waits for its saga", event_id=event_id, operation_id=operation["id"])
+            told = True
+        except (RPCError, TimeoutError) as error:
+            # Not noted, so it is due at the next sweep, and not only after as long a time as it has waited by now.
+            log.warning("event waits for Temporal", event_id=event_id, error=type(error).__name__)
             return
         async with self._database.transaction() as connection:
-            await inbox.settle(connection, [event_id], InboxState.IGNORED, reason="its operation is over")
+            if told:
+                await inbox.note_signaled(connection, event_id, operation["id"])
+            else:
+                await inbox.settle(connection, [event_id], InboxState.IGNORED, reason="its operation is over")
 
     @activity.defn
     async def deliver_unanswered_verbs(self) -> int:

@@ -3,8 +3,15 @@
 import pytest
 from temporalio.client import WorkflowFailureError
 
+from activities.dispatch import SagaDispatcher
+from activities.sweeps import SweepActivities
+from activities.temporal_client import connect
+from cli.chaos.proxies import Proxy
+from db.engine import open_database
 from tests.auditing import assert_clean
 from tests.world import BRISK, Servers, World, open_world, until
+
+SUCCEEDED = "payment_intent.succeeded"
 
 PATIENT = BRISK.model_copy(update={"polls": (3_600.0,)})
 """Sagas that would ask Stripe themselves in an hour."""
@@ -46,6 +53,46 @@ async def test_f29_catching_up_brings_back_what_failed_after_its_saga_had_ended(
     assert await world.available("carl") == 20_000
     await world.settled_events()
     await assert_clean(world)
+
+
+async def test_f29_a_sweep_that_does_not_reach_temporal_leaves_the_event_to_the_next(servers: Servers) -> None:
+    """What was not told does not count as told: after an outage an event would wait as long as the outage again."""
+    async with open_world(servers, pacing=PATIENT) as world:
+        # Given an event that was stored ten minutes ago, and that no saga has heard of
+        await world.sandbox.event_fault("*", "drop")
+        deposit = await world.accepted_deposit()
+        await world.sandbox.pay(deposit["payment_intent"], "pm_card_visa")
+        await world.sandbox.until_event("charge.updated")
+        assert await world.catch_up() > 0
+        await world.skip(600)
+
+        # When a sweep cannot reach Temporal, and the next one can
+        await _sweep_in_vain(world)
+        assert await world.sql("SELECT FROM stripe_events WHERE state <> 'received' AND type = $1", SUCCEEDED) == []
+        await world.sweep()
+
+        assert (await world.closed(deposit["id"]))["status"] == "succeeded"
+        # One that its saga heard as it ended is due again once it has waited twice as long.
+        await world.skip(700)
+        await world.settled_events()
+        await assert_clean(world)
+
+
+async def _sweep_in_vain(world: World) -> None:
+    """A sweeper whose way to Temporal is cut goes through all events."""
+    settings = world.settings
+    host, _, port = settings.temporal_address.rpartition(":")
+    line = Proxy(int(port))
+    async with (
+        line.running(),
+        open_database(settings.database_url.get_secret_value(), pool_size=1) as database,
+    ):
+        line.down()
+        cut_off = settings.model_copy(update={"temporal_address": f"{host}:{line.port}"})
+        temporal = await connect(cut_off, lazy=True)
+        dispatcher = SagaDispatcher(temporal, task_queue=settings.task_queue, pacing=settings.pacing)
+        assert await SweepActivities(database, dispatcher, older_than=0.0).deliver_unprocessed_events() > 0
+        assert line.turned_away > 0
 
 
 @pytest.mark.long
