@@ -5,7 +5,11 @@ these find it.
 """
 
 import asyncio
+import itertools
+import time
+from collections.abc import Iterator
 
+import sqlalchemy as sa
 import structlog
 from temporalio import activity
 from temporalio.service import RPCError
@@ -34,31 +38,43 @@ log = structlog.get_logger()
 
 
 class SweepActivities:
-    """`older_than`: seconds that the ordinary path has before a sweep steps in."""
+    """`older_than`: seconds that the ordinary path has before a sweep steps in.
 
-    def __init__(self, database: Database, dispatcher: SagaDispatcher, *, older_than: float) -> None:
+    `lasts`: seconds after which one of these leaves the rest to the next sweep; fewer than its activity may take.
+    """
+
+    def __init__(self, database: Database, dispatcher: SagaDispatcher, *, older_than: float, lasts: float) -> None:
         self._database = database
         self._dispatcher = dispatcher
         self._verbs = Verbs(database, dispatcher)
         self._older_than = older_than
+        self._lasts = lasts
 
     @activity.defn
     async def start_accepted_operations(self) -> int:
         """Start the sagas of operations that were accepted and then forgotten; how many."""
         async with self._database.transaction() as connection:
             rows = await operations.unstarted(connection, older_than=self._older_than, limit=BATCH)
-        for row in rows:
+        started = 0
+        for row in self._in_time(rows):
             await self._dispatcher.start(row)
-        return len(rows)
+            started += 1
+        return started
 
     @activity.defn
     async def deliver_unprocessed_events(self) -> int:
         """Tell sagas again of events that none has recorded; how many."""
         async with self._database.transaction() as connection:
             rows = await inbox.unprocessed(connection, older_than=self._older_than, limit=BATCH)
-        for row in rows:
+        handed_over = 0
+        for row in self._in_time(rows):
             await self._deliver(row["id"], row["type"], row["operation_id"], row["payload"])
-        return len(rows)
+            handed_over += 1
+        return handed_over
+
+    def _in_time(self, rows: list[sa.RowMapping]) -> Iterator[sa.RowMapping]:
+        ends = time.monotonic() + self._lasts
+        return itertools.takewhile(lambda _: time.monotonic() < ends, rows)
 
     async def _deliver(
         self, event_id: str, event_type: str, operation_id: str | None, payload: dict[str, object]

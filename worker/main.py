@@ -88,7 +88,12 @@ def build(parts: Parts, *, around: Sequence[Interceptor] = (), runner: WorkflowR
     operators = OperatorActivities(parts.database, caller, reads, approval_limits=settings.approval_limits)
     dispatcher = SagaDispatcher(parts.temporal, task_queue=settings.task_queue, pacing=pacing)
     starts = StartActivities(parts.database, dispatcher)
-    sweeps = SweepActivities(parts.database, dispatcher, older_than=settings.sweep_older_than)
+    sweeps = SweepActivities(
+        parts.database,
+        dispatcher,
+        older_than=settings.sweep_older_than,
+        lasts=settings.pacing.start_to_close / 2,
+    )
     catching_up = CatchUpActivities(
         parts.database, reads, livemode=settings.livemode, older_than=settings.catch_up_older_than
     )

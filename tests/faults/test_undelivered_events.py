@@ -91,7 +91,7 @@ async def _sweep_in_vain(world: World) -> None:
         cut_off = settings.model_copy(update={"temporal_address": f"{host}:{line.port}"})
         temporal = await connect(cut_off, lazy=True)
         dispatcher = SagaDispatcher(temporal, task_queue=settings.task_queue, pacing=settings.pacing)
-        assert await SweepActivities(database, dispatcher, older_than=0.0).deliver_unprocessed_events() > 0
+        assert await SweepActivities(database, dispatcher, older_than=0.0, lasts=60.0).deliver_unprocessed_events() > 0
         assert line.turned_away > 0
 
 
