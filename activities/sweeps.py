@@ -80,6 +80,7 @@ class SweepActivities:
         self, event_id: str, event_type: str, operation_id: str | None, payload: dict[str, object]
     ) -> None:
         async with self._database.transaction() as connection:
+            now = (await connection.execute(sa.select(sa.func.app_now()))).scalar_one()
             reading = read(payload)
             owner = operation_id or await stripe_calls.owner_of(connection, list(reading.related))
             operation = await operations.get(connection, owner) if owner else None
@@ -100,7 +101,7 @@ class SweepActivities:
             return
         async with self._database.transaction() as connection:
             if told:
-                await inbox.note_signaled(connection, event_id, operation["id"])
+                await inbox.note_signaled(connection, event_id, operation["id"], at=now)
             else:
                 await inbox.settle(connection, [event_id], InboxState.IGNORED, reason="its operation is over")
 

@@ -8,7 +8,7 @@
 """
 
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db.tables import stripe_events
+from db.tables import operations, stripe_events
 
 
 class InboxState(StrEnum):
@@ -81,16 +81,19 @@ async def unprocessed(connection: AsyncConnection, *, older_than: float, limit: 
     """Events received more than `older_than` seconds ago that are due to be signaled, oldest first.
 
     Each is due again once it has waited as long as it had when it was last signaled: a saga that cannot take it in
-    (Stripe is away) is told ever more rarely, since each time stays in its history.
+    (Stripe is away) is told ever more rarely, since each time stays in its history. What a saga was told as it ended,
+    and did not look at, is due at once: another looks after what comes late.
     """
     since = sa.func.app_now() - timedelta(seconds=older_than)
     waited_before = stripe_events.c.signaled_at - stripe_events.c.received_at
     query = (
         sa.select(stripe_events)
+        .outerjoin(operations, operations.c.id == stripe_events.c.operation_id)
         .where(stripe_events.c.state == InboxState.RECEIVED, stripe_events.c.received_at < since)
         .where(
             sa.or_(
                 stripe_events.c.signaled_at.is_(None),
+                operations.c.closed_at >= stripe_events.c.signaled_at,
                 sa.and_(
                     stripe_events.c.signaled_at < since,
                     sa.func.app_now() - stripe_events.c.signaled_at > waited_before,
@@ -103,12 +106,10 @@ async def unprocessed(connection: AsyncConnection, *, older_than: float, limit: 
     return list((await connection.execute(query)).mappings())
 
 
-async def note_signaled(connection: AsyncConnection, event_id: str, operation_id: str) -> None:
-    """The event's saga was told again, so leave it some time."""
+async def note_signaled(connection: AsyncConnection, event_id: str, operation_id: str, *, at: datetime) -> None:
+    """The event's saga was told again at that time, by the database's clock, or a little later: leave it some time."""
     await connection.execute(
-        sa.update(stripe_events)
-        .where(stripe_events.c.id == event_id)
-        .values(signaled_at=sa.func.app_now(), operation_id=operation_id)
+        sa.update(stripe_events).where(stripe_events.c.id == event_id).values(signaled_at=at, operation_id=operation_id)
     )
 
 

@@ -29,6 +29,12 @@ async def unprocessed(books: Books, *, older_than: float = 0.0, limit: int = 10)
         return [row["id"] for row in await inbox.unprocessed(connection, older_than=older_than, limit=limit)]
 
 
+async def note_signaled(books: Books, operation_id: str) -> None:
+    now = await books.value("SELECT app_now()")
+    async with books.database.transaction() as connection:
+        await inbox.note_signaled(connection, "evt_1", operation_id, at=now)
+
+
 async def settle(books: Books, *event_ids: str, state: InboxState = InboxState.PROCESSED, **more: Any) -> None:
     async with books.database.transaction() as connection:
         await inbox.settle(connection, list(event_ids), state, **more)
@@ -75,8 +81,7 @@ async def test_the_ordinary_path_has_its_time_and_a_reminder_ever_more(books: Bo
         return await unprocessed(books, older_than=60)
 
     async def remind() -> None:
-        async with books.database.transaction() as connection:
-            await inbox.note_signaled(connection, "evt_1", "dep_2")
+        await note_signaled(books, "dep_2")
 
     await store(books)
     assert await due_after(50) == []
@@ -90,6 +95,23 @@ async def test_the_ordinary_path_has_its_time_and_a_reminder_ever_more(books: Bo
 
     async with books.database.transaction() as connection:
         assert [row["id"] for row in await inbox.of_operation(connection, "dep_2")] == ["evt_1"]
+
+
+async def test_what_a_saga_was_told_as_it_ended_is_due_at_once(books: Books) -> None:
+    operation_id = await books.operation()
+    await store(books)
+    await books.advance_clock(timedelta(seconds=600))
+    await note_signaled(books, operation_id)
+    assert await unprocessed(books) == []
+
+    await books.advance_clock(timedelta(seconds=1))
+    await books.sql("UPDATE operations SET status = 'canceled', closed_at = app_now()")
+    assert await unprocessed(books) == ["evt_1"]
+
+    # And once whoever looks after it then was told, it has its time again.
+    await books.advance_clock(timedelta(seconds=1))
+    await note_signaled(books, operation_id)
+    assert await unprocessed(books) == []
 
 
 @pytest.mark.parametrize("state", [InboxState.IGNORED, InboxState.QUARANTINED])
