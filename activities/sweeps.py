@@ -5,9 +5,8 @@ these find it.
 """
 
 import asyncio
-import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable
 
 import sqlalchemy as sa
 import structlog
@@ -24,6 +23,9 @@ from domain.stripe_events import read
 
 BATCH = 500
 """Rows that one sweep takes; the next one goes on."""
+
+AT_ONCE = 10
+"""Rows that are handed over at the same time: each mostly waits for Temporal."""
 
 GIVE_UP_ROUTING_AFTER = 120.0
 """Seconds after which an event that names no operation of ours counts as somebody else's."""
@@ -55,34 +57,30 @@ class SweepActivities:
         """Start the sagas of operations that were accepted and then forgotten; how many."""
         async with self._database.transaction() as connection:
             rows = await operations.unstarted(connection, older_than=self._older_than, limit=BATCH)
-        started = 0
-        for row in self._in_time(rows):
-            await self._dispatcher.start(row)
-            started += 1
-        return started
+        return await self._each(rows, self._dispatcher.start)
 
     @activity.defn
     async def deliver_unprocessed_events(self) -> int:
         """Tell sagas again of events that none has recorded; how many."""
         async with self._database.transaction() as connection:
             rows = await inbox.unprocessed(connection, older_than=self._older_than, limit=BATCH)
-        handed_over = 0
-        for row in self._in_time(rows):
-            await self._deliver(row["id"], row["type"], row["operation_id"], row["payload"])
-            handed_over += 1
-        return handed_over
+        return await self._each(rows, self._deliver)
 
-    def _in_time(self, rows: list[sa.RowMapping]) -> Iterator[sa.RowMapping]:
+    async def _each(self, rows: list[sa.RowMapping], hand_over: Callable[[sa.RowMapping], Awaitable[None]]) -> int:
+        """Hand over as many of these as there is time for; how many."""
         ends = time.monotonic() + self._lasts
-        return itertools.takewhile(lambda _: time.monotonic() < ends, rows)
+        for first in range(0, len(rows), AT_ONCE):
+            if time.monotonic() > ends:
+                return first
+            await asyncio.gather(*(hand_over(row) for row in rows[first : first + AT_ONCE]))
+        return len(rows)
 
-    async def _deliver(
-        self, event_id: str, event_type: str, operation_id: str | None, payload: dict[str, object]
-    ) -> None:
+    async def _deliver(self, event: sa.RowMapping) -> None:
+        event_id = event["id"]
         async with self._database.transaction() as connection:
             now = (await connection.execute(sa.select(sa.func.app_now()))).scalar_one()
-            reading = read(payload)
-            owner = operation_id or await stripe_calls.owner_of(connection, list(reading.related))
+            reading = read(event["payload"])
+            owner = event["operation_id"] or await stripe_calls.owner_of(connection, list(reading.related))
             operation = await operations.get(connection, owner) if owner else None
             if operation is None:
                 await inbox.give_up(
@@ -91,7 +89,7 @@ class SweepActivities:
                 return
         try:
             async with asyncio.timeout(SIGNAL_WITHIN):
-                told = await self._dispatcher.deliver(operation, StripeHint(event_id=event_id, type=event_type))
+                told = await self._dispatcher.deliver(operation, StripeHint(event_id=event_id, type=event["type"]))
         except NoSaga:
             log.info("event waits for its saga", event_id=event_id, operation_id=operation["id"])
             told = True
