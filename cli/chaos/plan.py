@@ -77,7 +77,7 @@ class Plan:
     mix: Mapping[str, int] = field(default_factory=dict)
     """How often each life is begun, by its name in `lives.LIVES`, relative to the others; empty: as there."""
 
-    clients: int = 96
+    clients: int = 64
     """Lives at once."""
 
     heals_within: float = HEALS_WITHIN

@@ -218,9 +218,9 @@ class Chaos:
         return Schedule(
             [
                 Timed(processes.Processes(self.stack, processes.WORKERS), rests=4.0),
-                Timed(processes.Processes(self.stack, processes.APIS), rests=10.0),
-                Timed(processes.Processes(self.stack, processes.SERVERS), rests=15.0),
-                Timed(self._network, rests=2.5),
+                Timed(processes.Processes(self.stack, processes.APIS), rests=15.0),
+                Timed(processes.Processes(self.stack, processes.SERVERS), rests=25.0),
+                Timed(self._network, rests=5.0),
                 Timed(stripe.calls(outside), rests=1.5),
                 Timed(stripe.payouts(outside), rests=5.0),
                 Timed(stripe.events(outside), rests=1.5),
