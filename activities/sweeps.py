@@ -78,7 +78,7 @@ class SweepActivities:
     async def _deliver(self, event: sa.RowMapping) -> None:
         event_id = event["id"]
         async with self._database.transaction() as connection:
-            now = (await connection.execute(sa.select(sa.func.app_now()))).scalar_one()
+            now = await inbox.now(connection)
             reading = read(event["payload"])
             owner = event["operation_id"] or await stripe_calls.owner_of(connection, list(reading.related))
             operation = await operations.get(connection, owner) if owner else None

@@ -106,6 +106,12 @@ async def unprocessed(connection: AsyncConnection, *, older_than: float, limit: 
     return list((await connection.execute(query)).mappings())
 
 
+async def now(connection: AsyncConnection) -> datetime:
+    """The time by the database's clock."""
+    found: datetime = (await connection.execute(sa.select(sa.func.app_now()))).scalar_one()
+    return found
+
+
 async def note_signaled(connection: AsyncConnection, event_id: str, operation_id: str, *, at: datetime) -> None:
     """The event's saga was told again at that time, by the database's clock, or a little later: leave it some time."""
     await connection.execute(

@@ -92,7 +92,7 @@ def build(parts: Parts, *, around: Sequence[Interceptor] = (), runner: WorkflowR
         parts.database,
         dispatcher,
         older_than=settings.sweep_older_than,
-        lasts=settings.pacing.start_to_close / 2,
+        lasts=0.5 * settings.pacing.start_to_close,
     )
     catching_up = CatchUpActivities(
         parts.database, reads, livemode=settings.livemode, older_than=settings.catch_up_older_than
