@@ -123,7 +123,7 @@ class Measuring:
         """What one life asks of the others: the mean of a few, one after the other."""
         lives = min(self._size.alone, 10)
         first = len(kind.ids)
-        calls = await self._place.stripe_calls()
+        calls = await self._place.at_rest()
         async with self._place.backdoor.counting_statements():
             run = await self._run(f"{what}, counted", 1, lives, kind.live, kind.end)
             statements = await self._place.backdoor.counted()

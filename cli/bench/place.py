@@ -36,6 +36,12 @@ QUICKLY = {
 }
 """Stripe's own slowness is not what is measured; that webhooks come twice, and in any order, stays."""
 
+EVENTS = "/v1/events"
+"""What the catch-up reads."""
+
+REST = 1.0
+"""Seconds without a call to Stripe after which none comes by itself."""
+
 TOKEN_LASTS = 24 * 3600
 """Seconds."""
 
@@ -82,10 +88,18 @@ class Place:
             connection.close()
 
     async def stripe_calls(self) -> int:
-        """How many requests the Stripe sandbox's API has had so far."""
+        """How many requests the Stripe sandbox's API has had so far, without the catch-up's: those come by time."""
         async with self.to_sandbox() as sandbox:
             found: dict[str, Any] = await sandbox.ask("GET", "/_sandbox/requests")
-        return len(found["requests"])
+        return sum(request["path"] != EVENTS for request in found["requests"])
+
+    async def at_rest(self) -> int:
+        """`stripe_calls`, once no more come: what is late at the end of a saga is looked at after it."""
+        before, now = -1, await self.stripe_calls()
+        while before != now:
+            await asyncio.sleep(REST)
+            before, now = now, await self.stripe_calls()
+        return now
 
 
 @asynccontextmanager

@@ -15,8 +15,8 @@ from tests.world import BRISK, Servers, open_world
 pytestmark = pytest.mark.crash
 
 QUICK = {
-    "http_timeout": 1.5,
-    "start_to_close": 2.0,
+    "http_timeout": 2.0,
+    "start_to_close": 3.0,
     "activity_first_retry": 0.05,
     "activity_longest_retry": 0.2,
     # A slow machine lets attempts time out that nobody has killed.

@@ -10,7 +10,7 @@ from tests.world import BRISK, Servers, World, open_world
 
 pytestmark = pytest.mark.long
 
-QUICK = BRISK.model_copy(update={"http_timeout": 1.5, "start_to_close": 2.0})
+QUICK = BRISK.model_copy(update={"http_timeout": 2.0, "start_to_close": 3.0})
 """Pacing that finds a dead worker's step again soon."""
 
 
