@@ -268,6 +268,21 @@ class OperatorActivities:
         self, verb: OperatorVerb, act: ApprovedOperatorAct, find: Callable[[sa.RowMapping], Awaitable[_Found]]
     ) -> None:
         wish = act.wish
+
+        async def keep(
+            connection: AsyncConnection, *, evidence: dict[str, Any] | None = None, refusal: Failure | None = None
+        ) -> bool:
+            return await operations.record_operator_action(
+                connection,
+                act.operation_id,
+                act.action_id,
+                verb=verb,
+                actor=wish.actor,
+                reason=wish.reason,
+                evidence=evidence,
+                refusal=refusal,
+            )
+
         async with self._database.transaction() as connection:
             kept = await operations.operator_action(connection, act.operation_id, act.action_id)
             operation = await operations.require(connection, act.operation_id)
@@ -276,29 +291,12 @@ class OperatorActivities:
                 found = await find(operation)
                 async with self._database.transaction() as connection:
                     locked = await operations.locked(connection, act.operation_id)
-                    is_new = await operations.record_operator_action(
-                        connection,
-                        act.operation_id,
-                        act.action_id,
-                        verb=verb,
-                        actor=wish.actor,
-                        reason=wish.reason,
-                        evidence=found.evidence,
-                    )
-                    if is_new:
+                    if await keep(connection, evidence=found.evidence):
                         await self._require_approval(connection, locked, verb, act)
                         await found.do(connection, locked)
             except StateRefusal as error:
                 async with self._database.transaction() as connection:
-                    await operations.record_operator_action(
-                        connection,
-                        act.operation_id,
-                        act.action_id,
-                        verb=verb,
-                        actor=wish.actor,
-                        reason=wish.reason,
-                        refusal=Failure(code=error.code, detail=error.detail),
-                    )
+                    await keep(connection, refusal=Failure(code=error.code, detail=error.detail))
             async with self._database.transaction() as connection:
                 kept = await operations.operator_action(connection, act.operation_id, act.action_id)
         assert kept is not None, "whatever came of it is kept"

@@ -17,17 +17,22 @@ PATIENT = BRISK.model_copy(update={"polls": (3_600.0,)})
 """Sagas that would ask Stripe themselves in an hour."""
 
 
+async def _paid_unheard(world: World) -> str:
+    """A deposit of whose payment only Stripe's Events API has told, and no saga has heard; its id."""
+    await world.sandbox.event_fault("*", "drop")
+    deposit = await world.accepted_deposit()
+    await world.sandbox.pay(deposit["payment_intent"], "pm_card_visa")
+    await world.sandbox.until_event("charge.updated")
+    assert await world.catch_up() > 0
+    return str(deposit["id"])
+
+
 async def test_f29_catching_up_ends_a_deposit(servers: Servers) -> None:
     async with open_world(servers, pacing=PATIENT) as world:
-        await world.sandbox.event_fault("*", "drop")
-        deposit = await world.accepted_deposit()
-        await world.sandbox.pay(deposit["payment_intent"], "pm_card_visa")
-        await world.sandbox.until_event("charge.updated")
-
-        assert await world.catch_up() > 0
+        deposit = await _paid_unheard(world)
         await world.settled_events()
 
-        assert (await world.closed(deposit["id"]))["status"] == "succeeded"
+        assert (await world.closed(deposit))["status"] == "succeeded"
         assert await world.catch_up() == 0, "what is stored is not new again"
         assert "client_secret" not in str([dict(row) for row in await world.sql("SELECT payload FROM stripe_events")])
         await assert_clean(world)
@@ -59,11 +64,7 @@ async def test_f29_a_sweep_that_does_not_reach_temporal_leaves_the_event_to_the_
     """What was not told does not count as told: after an outage an event would wait as long as the outage again."""
     async with open_world(servers, pacing=PATIENT) as world:
         # Given an event that was stored ten minutes ago, and that no saga has heard of
-        await world.sandbox.event_fault("*", "drop")
-        deposit = await world.accepted_deposit()
-        await world.sandbox.pay(deposit["payment_intent"], "pm_card_visa")
-        await world.sandbox.until_event("charge.updated")
-        assert await world.catch_up() > 0
+        deposit = await _paid_unheard(world)
         await world.skip(600)
 
         # When a sweep cannot reach Temporal, and the next one can
@@ -71,7 +72,7 @@ async def test_f29_a_sweep_that_does_not_reach_temporal_leaves_the_event_to_the_
         assert await world.sql("SELECT FROM stripe_events WHERE state <> 'received' AND type = $1", SUCCEEDED) == []
         await world.sweep()
 
-        assert (await world.closed(deposit["id"]))["status"] == "succeeded"
+        assert (await world.closed(deposit))["status"] == "succeeded"
         # One that its saga heard as it ended is due again once it has waited twice as long.
         await world.skip(700)
         await world.settled_events()

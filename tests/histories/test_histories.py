@@ -39,7 +39,7 @@ def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-async def test_recorded_history_replays(name: str, record: bool, servers: Servers) -> None:
+async def test_f41_recorded_history_replays(name: str, record: bool, servers: Servers) -> None:
     if record:
         await _record(name, servers)
     replayer = Replayer(
