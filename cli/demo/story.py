@@ -38,6 +38,9 @@ An account of somebody else than the person whose operation it is has their name
 TOKEN_LASTS = 3600
 """Seconds."""
 
+ANSWERED_WITHIN = 20.0
+"""Seconds in which a write must be done, not only promised."""
+
 LOOK_EVERY = 0.1
 """Seconds between two looks at an operation that is waited for."""
 
@@ -122,9 +125,19 @@ class Story:
         return self._people[name]
 
     async def post(self, person: Person, path: str, body: Json, *, status: int) -> Json:
-        """A write in the person's name, answered with `status`. Raises `StoryBroken` for any other answer."""
+        """A write in the person's name, answered with `status`. Raises `StoryBroken` for any other answer.
+
+        202 only promises that it will be seen to: asked again with the same key, the API says what became of it.
+        """
         headers = _headers(person) | {"Idempotency-Key": str(uuid.uuid4())}
-        found: Json = _body(await self._ask("POST", path, headers, body), status)
+        answer = await self._ask("POST", path, headers, body)
+        deadline = time.monotonic() + ANSWERED_WITHIN
+        while answer.status_code == httpx.codes.ACCEPTED and time.monotonic() < deadline:
+            await asyncio.sleep(LOOK_EVERY)
+            answer = await self._ask("POST", path, headers, body)
+            if answer.status_code == httpx.codes.OK:
+                status = answer.status_code  # What an earlier request has made is not made, and is answered 200.
+        found: Json = _body(answer, status)
         return found
 
     async def put(self, person: Person, path: str, body: Json) -> Json:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from rich.console import Console
 
 from activities.audit import Report
 from cli.demo import chapters
-from cli.demo.chapters import awaiting_funds, three_d_secure
+from cli.demo.chapters import awaiting_funds, declined_card, escrow, three_d_secure
 from cli.demo.command import WIDTH, Demo, Wishes
 from cli.demo.ending import Ending, compare
 from cli.demo.errors import StoryBroken
@@ -31,7 +32,7 @@ from cli.stack.ports import free_port
 from cli.stack.processes import started_at
 from db.invariants import Invariant
 from tests.processes import environment
-from tests.world import World, until
+from tests.world import Servers, World, open_world, until
 
 ALICE = Person("Alice", "alice-1", "")
 WALLET = {"id": "wal_1", "user_id": "alice-1", "currency": "usd", "available": 20_000, "escrow": 0, "in_transit": 0}
@@ -240,8 +241,8 @@ def test_keep_lets_the_stack_run_until_ctrl_c(kept: Command) -> None:
 # ── On a stack that runs ──
 
 
-@pytest.fixture
-def stack(world: World, tmp_path: Path) -> Iterator[Path]:
+@contextmanager
+def stack_of(world: World, path: Path) -> Iterator[Path]:
     """A directory such as `paysaga up` keeps while it runs, of this world."""
     ports = {
         "api": world.settings.api_port,
@@ -249,7 +250,7 @@ def stack(world: World, tmp_path: Path) -> Iterator[Path]:
         "sandbox": int(world.sandbox.url.rpartition(":")[2]),
         "ui": free_port(),
     }
-    directory = DataDirectory(tmp_path / "data")
+    directory = DataDirectory(path)
     directory.open()
     directory.save(State(ports=ports))
     variables = environment(world.settings)
@@ -257,6 +258,13 @@ def stack(world: World, tmp_path: Path) -> Iterator[Path]:
     directory.save_environment({name: value for name, value in variables.items() if name.startswith(ours)})
     yield directory.path
     directory.close()
+
+
+@pytest.fixture
+def stack(world: World, tmp_path: Path) -> Iterator[Path]:
+    """That of the test's world."""
+    with stack_of(world, tmp_path / "data") as path:
+        yield path
 
 
 async def told(data: Path) -> tuple[int, str]:
@@ -304,6 +312,19 @@ async def test_funds_that_no_withdrawal_exhausts(world: World, stack: Path, monk
 
     assert code == 0, printed
     assert "But here the platform has 10000.00 USD available at Stripe: nobody needs to wait." in printed
+
+
+async def test_writes_that_are_only_promised_at_first(
+    servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chapters, "ALL", (three_d_secure, declined_card, escrow))
+
+    async with open_world(servers, answer_within=0.2) as world:
+        await world.sandbox.fault("POST", "/v1/payment_intents", "server_error", times=2)
+        with stack_of(world, tmp_path / "data") as path:
+            code, printed = await told(path)
+
+    assert code == 0, printed
 
 
 async def test_balances_that_are_not_as_computed_by_hand(
