@@ -9,6 +9,7 @@ clients.py     clients, who ask again under the same key when they were told not
 record.py      what every client asked and was told, written before and after
 outside.py     the world outside: Stripe's books, and what cardholders, account owners and banks do there
 faults/        what goes wrong, when, and whether it did
+machine.py     whether it had the processors that it was said to have
 proxies.py     connections that can be cut, stalled, or lose an answer
 books.py       all SQL: a reader of the ledger beside the load, and what is looked up afterwards
 gathering.py   the evidence, once everything is quiet

@@ -264,10 +264,10 @@ async def _cancel(scene: Scene, chance: random.Random, where: str, operation: st
 
 
 LIVES: Mapping[str, tuple[Life, int]] = {
-    "deposit-at-once": (deposit_at_once, 6),
+    "deposit-at-once": (deposit_at_once, 8),
     "deposit-in-browser": (deposit_in_browser, 4),
     "deposit-with-3d-secure": (deposit_with_3d_secure, 3),
-    "wallet-transfer": (wallet_transfer, 9),
+    "wallet-transfer": (wallet_transfer, 24),
     "offer-completed": (offer_completed, 4),
     "offer-in-milestones": (offer_in_milestones, 3),
     "offer-not-taken": (offer_not_taken, 3),

@@ -56,8 +56,11 @@ def print_report(report: Report, console: Console) -> None:
     )
     console.print(
         f"{report.snapshots} snapshots of the ledger, {report.replayed} histories replayed,"
-        f" {report.audit_rows} audit rows; healed in {report.healed_in:.0f} s; load average"
-        f" {report.load[0]:.1f} before and {report.load[1]:.1f} after the faults, on {report.cores} cores."
+        f" {report.audit_rows} audit rows; healed in {report.healed_in:.0f} s."
+    )
+    console.print(
+        f"Of the time of {report.cores} cores {report.busy:.0%} was used and {report.stolen:.0%}"
+        " taken away by this machine's host while faults struck."
     )
     verdict = "nothing found" if report.well else f"{len(report.findings)} findings"
     console.print(

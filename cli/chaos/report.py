@@ -37,9 +37,11 @@ class Report:
     """Seconds from the last fault until nothing waited any more."""
     seconds: float = 0.0
     """Of everything."""
-    load: tuple[float, float] = (0.0, 0.0)
-    """The machine's load average over a minute, before the run and after its last fault."""
     cores: int = 0
+    busy: float = 0.0
+    """Share of the cores' time that was used while faults struck, from 0 to 1."""
+    stolen: float = 0.0
+    """Share of it that the machine's host took away meanwhile."""
 
     @property
     def well(self) -> bool:

@@ -26,6 +26,7 @@ from cli.chaos.faults.forgeries import Forgeries
 from cli.chaos.faults.network import Network
 from cli.chaos.faults.schedule import Schedule, Timed
 from cli.chaos.judge import judge
+from cli.chaos.machine import Clock
 from cli.chaos.outside import Outside
 from cli.chaos.plan import OF_STRIPE, Plan, environment
 from cli.chaos.record import Record
@@ -131,7 +132,7 @@ class Chaos:
 
     async def run(self) -> Report:
         """The verdict. Raises `StackError` when the stack could not start; leaves nothing running."""
-        began, before = time.monotonic(), os.getloadavg()[0]
+        began = time.monotonic()
         async with AsyncExitStack() as running:
             running.enter_context(_complaints_to(self.folder / COMPLAINTS))
             await running.enter_async_context(self._network.running())
@@ -150,7 +151,6 @@ class Chaos:
             self._stands(Standing("making the first users"))
             await scene.populate(random.Random(f"{self.plan.seed} first users"))
             await self._strike(scene)
-            self._report.load = (before, os.getloadavg()[0])
             await self._gather(scene)
             self._report.attempts = clients.attempts
         self._report.findings = judge(self._evidence)
@@ -172,6 +172,7 @@ class Chaos:
         workload = Workload(scene, self.plan.seed, self.plan.mix, self.plan.clients)
         living = asyncio.create_task(workload.run())
         showing = asyncio.create_task(self._show("load and faults", scene, schedule))
+        clock = Clock()
         try:
             striking = asyncio.create_task(schedule.run(self.plan.seconds, self.plan.longest))
             await asyncio.wait([living, striking], return_when=asyncio.FIRST_COMPLETED)
@@ -179,6 +180,7 @@ class Chaos:
                 striking.cancel()
                 living.result()
             await striking
+            self._report.busy, self._report.stolen = clock.read()
             workload.stop()
             healed = time.monotonic()
             showing.cancel()
@@ -218,8 +220,8 @@ class Chaos:
         return Schedule(
             [
                 Timed(processes.Processes(self.stack, processes.WORKERS), rests=4.0),
-                Timed(processes.Processes(self.stack, processes.APIS), rests=15.0),
-                Timed(processes.Processes(self.stack, processes.SERVERS), rests=25.0),
+                Timed(processes.Processes(self.stack, processes.APIS), rests=18.0),
+                Timed(processes.Processes(self.stack, processes.SERVERS), rests=30.0),
                 Timed(self._network, rests=5.0),
                 Timed(stripe.calls(outside), rests=1.5),
                 Timed(stripe.payouts(outside), rests=5.0),

@@ -10,7 +10,7 @@ from cli.chaos.lives import LIVES
 from cli.chaos.scene import Scene
 from cli.http import UnexpectedAnswer
 
-PACE = 0.12
+PACE = 0.1
 """Seconds, at least, between two lives' beginnings: a saga takes a quarter of a second of processor time."""
 
 

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.long
 def report() -> Report:
     """Of the planted run."""
     told = Report(Plan(seed=42), findings=judge(evidence()), ways={"worker → postgres": 2}, attempts=25)
+    told.cores, told.busy, told.stolen = 2, 0.7, 0.25
     told.take(evidence())
     return told
 
@@ -42,7 +43,10 @@ def test_a_run_without_findings_is_well() -> None:
     assert told["plan"]["seed"] == 42
     assert "worker-killed" in told["plan"]["faults"]
     assert told["scaled"]["paid_watch"] == {"default": 864_000.0, "here": 15.0}
-    assert "chaos: nothing found; 11 sagas, 3 faults, seed 42" in printed(report())
+    assert (told["busy"], told["stolen"]) == (0.7, 0.25)
+    said = printed(report())
+    assert "Of the time of 2 cores 70% was used and 25% taken away" in said
+    assert "chaos: nothing found; 11 sagas, 3 faults, seed 42" in said
 
 
 def test_findings_are_told_with_where_and_what() -> None:
