@@ -31,10 +31,10 @@ DONE_OR_NOT = pytest.mark.parametrize("before", ["drop_after_commit", "error_bef
 @DONE_OR_NOT
 @pytest.mark.parametrize("path", ["/v1/customers", "/v1/payment_intents"])
 async def test_f13_deposit_outlasts_the_life_of_its_keys(world: World, path: str, before: str) -> None:
-    await _lose(world, path, before)
+    await lose(world, path, before)
     deposit = (await world.deposit(payment_method="pm_card_visa")).json()["id"]
 
-    closed = await _stripe_is_back(world, deposit)
+    closed = await stripe_is_back(world, deposit)
 
     assert (closed["status"], closed["needs_attention"]) == ("succeeded", False)
     assert await world.available() == 20_000
@@ -51,10 +51,10 @@ async def test_f13_withdrawal_outlasts_the_life_of_its_keys(world: World, path: 
     # Given a bank that refuses, so that money goes all the way out and back
     account = await world.onboarded(account_number="000111111113")
     await world.funded()
-    await _lose(world, path, before)
+    await lose(world, path, before)
     withdrawal = (await world.withdraw()).json()["id"]
 
-    closed = await _stripe_is_back(world, withdrawal)
+    closed = await stripe_is_back(world, withdrawal)
 
     assert (closed["status"], closed["needs_attention"]) == ("reversed", False)
     assert await world.available("carl") == 20_000
@@ -69,26 +69,26 @@ async def test_f13_withdrawal_outlasts_the_life_of_its_keys(world: World, path: 
 @DONE_OR_NOT
 async def test_f13_connected_account_outlasts_the_life_of_its_keys(world: World, before: str) -> None:
     await world.call("PUT", "/v1/me", {"email": "carl@example.com", "country": "US"}, user="carl", role="contractor")
-    await _lose(world, "/v1/accounts", before)
+    await lose(world, "/v1/accounts", before)
     urls = {"return_url": "http://localhost/done", "refresh_url": "http://localhost/again"}
     made = await world.call("POST", "/v1/connect/account", urls, user="carl", role="contractor")
     account = made.json()["id"]
 
-    await _stripe_is_back(world, account, status="onboarding")
+    await stripe_is_back(world, account, status="onboarding")
 
     assert len(await world.sandbox.listed("accounts")) == 1
     await world.settled_events()
     await assert_clean(world)
 
 
-async def _lose(world: World, path: str, before: str) -> None:
+async def lose(world: World, path: str, before: str) -> None:
     """Stripe is heard of no more from the call on this path on, which it may have done."""
     if before == "drop_after_commit":
         await world.sandbox.fault("POST", path, before)
     await world.sandbox.fault("*", f"{path}*", "error_before", times=100_000)
 
 
-async def _stripe_is_back(world: World, operation_id: str, *, status: str | None = None) -> dict[str, Any]:
+async def stripe_is_back(world: World, operation_id: str, *, status: str | None = None) -> dict[str, Any]:
     """After more than a day; the operation, once it is over or in `status`."""
     await world.until(operation_id, lambda now: now["attention"] is not None)
     await world.skip(OUTAGE, operation_id)

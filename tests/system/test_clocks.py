@@ -1,4 +1,4 @@
-"""The API's clock is ten minutes off."""
+"""The API's clock is ten minutes off, a worker's by days."""
 
 import json
 from pathlib import Path
@@ -7,13 +7,16 @@ from typing import Any
 import pytest
 
 from tests.auditing import assert_clean
-from tests.processes import running_api
+from tests.faults.test_long_outages import PATIENT, lose, stripe_is_back
+from tests.processes import running, running_api
 from tests.system.clocks import Clock
 from tests.world import BRISK, Servers, World, open_world, until
 
 pytestmark = pytest.mark.system
 
 TEN_MINUTES = 600
+
+DAYS = 3 * 86_400
 
 
 def logged(log: Path, event: str) -> list[dict[str, Any]]:
@@ -98,4 +101,51 @@ async def test_f40_api_whose_clock_is_slow_takes_webhooks_and_says_so(servers: S
         assert (await world.call("GET", "/v1/wallets")).status_code == 401
         clock.off_by(0)
         await credited_once(world, deposit["id"])
+        await assert_clean(world)
+
+
+async def _sent(world: World, operation_id: str) -> list[tuple[int, str]]:
+    """Generation and outcome of each call that was to make the payment."""
+    calls = (await world.operation(operation_id))["calls"]
+    return [(call["generation"], call["outcome"]) for call in calls if call["write"] == "payment_intents.create"]
+
+
+@pytest.mark.parametrize("off", [DAYS, -DAYS], ids=["fast", "slow"])
+async def test_f40_worker_whose_clock_is_days_off_knows_a_young_key(servers: Servers, tmp_path: Path, off: int) -> None:
+    clock = Clock(tmp_path)
+    clock.off_by(off)
+    async with (
+        open_world(servers, worker=False) as world,
+        running(world.settings, "cli.main", "worker", **clock.environment),
+    ):
+        # Given a payment that Stripe makes, and whose answer is lost
+        await world.sandbox.fault("POST", "/v1/payment_intents", "drop_after_commit")
+
+        deposit = await world.accepted_deposit(payment_method="pm_card_visa")
+
+        # Then it was sent again under the same key, which is seconds old
+        await credited_once(world, deposit["id"])
+        assert await _sent(world, deposit["id"]) == [(1, "done")]
+        await world.settled_events()
+        await assert_clean(world)
+
+
+@pytest.mark.parametrize("off", [DAYS, -DAYS], ids=["fast", "slow"])
+async def test_f40_worker_whose_clock_is_days_off_knows_an_old_key(servers: Servers, tmp_path: Path, off: int) -> None:
+    clock = Clock(tmp_path)
+    clock.off_by(off)
+    async with (
+        open_world(servers, worker=False, pacing=PATIENT, answer_within=1.0) as world,
+        running(world.settings, "cli.main", "worker", **clock.environment),
+    ):
+        # Given a Stripe that never hears of a payment, and is away for longer than it remembers keys
+        await lose(world, "/v1/payment_intents", "error_before")
+        deposit = (await world.deposit(payment_method="pm_card_visa")).json()["id"]
+
+        await stripe_is_back(world, deposit)
+
+        # Then nothing was sent under the old key before it was looked for, twice
+        await credited_once(world, deposit)
+        assert await _sent(world, deposit) == [(1, "absent"), (2, "done")]
+        await world.settled_events()
         await assert_clean(world)
