@@ -61,14 +61,17 @@ async def get(connection: AsyncConnection, approval_id: str, *, lock: bool = Fal
 
 
 async def at_hand(
-    connection: AsyncConnection, *, operation_id: str, verb: str, what: dict[str, str], by: str
+    connection: AsyncConnection, *, operation_id: str, verb: str, what: dict[str, str], by: str, action_id: str
 ) -> sa.RowMapping | None:
-    """An approval of this very act that `by` has asked for, and that is neither used nor too old."""
+    """An approval of this very act that `by` has asked for: the one that the act `action_id` has used, else one that is
+    neither used nor too old."""
+    unused = approvals.c.used_by.is_(None)
     query = (
         sa.select(approvals, _EXPIRED)
         .where(approvals.c.operation_id == operation_id, approvals.c.verb == verb, approvals.c.what == what)
-        .where(approvals.c.asked_by == by, approvals.c.used_by.is_(None), sa.not_(_EXPIRED.element))
-        .order_by(approvals.c.id.desc())
+        .where(approvals.c.asked_by == by)
+        .where(sa.or_(approvals.c.used_by == action_id, sa.and_(unused, sa.not_(_EXPIRED.element))))
+        .order_by(unused, approvals.c.id.desc())
         .limit(1)
     )
     return (await connection.execute(query)).mappings().one_or_none()

@@ -308,16 +308,21 @@ async def _ask(
     held: Services, caller: Caller, asked: Asked, operation_id: str, verb: OperatorVerb, wish: Act
 ) -> Response:
     async def ask(action_id: str) -> None:
-        approved = await _approved(held, caller, operation_id, verb, wish) if isinstance(wish, ApprovedAct) else wish
+        approved = wish
+        if isinstance(wish, ApprovedAct):
+            approved = await _approved(held, caller, operation_id, verb, wish, action_id)
         await held.verbs.help(operation_id, verb, approved, action_id=action_id, within=held.settings.answer_within)
 
     return await _help(held, caller, asked, operation_id, verb, wish, ask)
 
 
 async def _approved(
-    held: Services, caller: Caller, operation_id: str, verb: OperatorVerb, wish: ApprovedAct
+    held: Services, caller: Caller, operation_id: str, verb: OperatorVerb, wish: ApprovedAct, action_id: str
 ) -> ApprovedAct:
-    """The wish with an approval, where the caller's own suffices: here they have proved who they are."""
+    """The wish with an approval, where the caller's own suffices: here they have proved who they are.
+
+    An act that is asked for again has the approval that it had, used or not: another would be left over.
+    """
     if wish.approval is not None:
         return wish
     async with held.database.transaction() as connection:
@@ -325,7 +330,7 @@ async def _approved(
         if _takes_two(held, operation):
             return wish
         act = {"operation_id": operation_id, "verb": verb.value, "by": caller.id}
-        row = await approvals.at_hand(connection, what=wish.about, **act) or await approvals.ask(
+        row = await approvals.at_hand(connection, what=wish.about, action_id=action_id, **act) or await approvals.ask(
             connection, what=wish.about, reason=wish.reason, four_eyes=False, **act
         )
     return wish.model_copy(update={"approval": row["id"]})
