@@ -27,7 +27,7 @@ from stripe import StripeClient
 from temporalio import workflow
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import TimeSkipper
 from temporalio.worker import Interceptor
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
@@ -455,12 +455,16 @@ class World:
         return [event async for event in self.workflow(workflow_id).fetch_history_events()]
 
     async def skip(self, seconds: float, *operation_ids: str) -> None:
-        """Let time pass: on Stripe's clock, on the database's, and in these sagas, whose waits end early."""
+        """Let time pass: on Stripe's clock, on the database's, and in those of these sagas that run."""
         await self.sandbox.control("POST", "clock/advance", seconds=seconds)
         await self.sql(f"UPDATE deployment SET clock_offset = clock_offset + interval '{seconds} seconds'")
         skipper = TimeSkipper(self.temporal)
         for operation_id in operation_ids:
-            await skipper.fast_forward(self.workflow(operation_id), seconds)
+            try:
+                await skipper.fast_forward(self.workflow(operation_id), seconds)
+            except RPCError as ended:
+                if ended.status is not RPCStatusCode.NOT_FOUND:
+                    raise
 
     async def sweep(self, workflow_id: str | None = None) -> dict[str, int]:
         """One sweep now, as the Schedule would start it."""

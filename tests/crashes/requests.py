@@ -192,16 +192,20 @@ async def _connect_event(world: World) -> Delivered:
     asked = await _account(world)
     made = (await asked.by(world)).json()
     account = (await world.until(made["id"], lambda now: "stripe_account" in now["details"]))["details"]
+
+    async def told() -> list[str]:
+        events = await world.sandbox.of_account(account["stripe_account"], "events", type="account.updated")
+        return [event["id"] for event in events]
+
     await world.sandbox.event_fault("*", "drop")
+    before = await told()
     await world.sandbox.control("POST", f"accounts/{account['stripe_account']}/complete_onboarding")
-    told: list[dict[str, Any]] = []
+    await until(lambda: _are_more(told, before))
+    return Delivered((await told())[0])
 
-    async def is_told() -> bool:
-        told[:] = await world.sandbox.of_account(account["stripe_account"], "events", type="account.updated")
-        return bool(told)
 
-    await until(is_told)
-    return Delivered(told[0]["id"])
+async def _are_more(told: Callable[[], Awaitable[list[str]]], before: list[str]) -> bool:
+    return len(await told()) > len(before)
 
 
 GIVEN: dict[str, Given] = {

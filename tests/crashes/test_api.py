@@ -35,11 +35,12 @@ async def _run(servers: Servers, route: str, mark: tuple[str, int] | None, wante
         async with mortal(serve_api, world.settings, None if mark is None else Point(step, *mark)) as api:
             await until(lambda: _is_up(world))
             answer = await _insist(world, asked)
-            if isinstance(asked, Asked):
-                # What the client hears who never got the answer, and asks again.
-                answer = await asked.by(world)
             marks = [(point.mark, point.number) for point in api.points if point.step == step]
-            return Run(api, marks, _said(answer), await until_settled(world, wanted))
+            found = await until_settled(world, wanted)
+            if isinstance(asked, Asked):
+                # What the client hears who never got the answer, and asks again when all is over.
+                answer = await asked.by(world)
+            return Run(api, marks, _said(answer), found)
 
 
 async def _insist(world: World, asked: Asked | Delivered) -> httpx.Response:
