@@ -264,16 +264,16 @@ async def _cancel(scene: Scene, chance: random.Random, where: str, operation: st
 
 
 LIVES: Mapping[str, tuple[Life, int]] = {
-    "deposit-at-once": (deposit_at_once, 8),
+    "deposit-at-once": (deposit_at_once, 10),
     "deposit-in-browser": (deposit_in_browser, 4),
     "deposit-with-3d-secure": (deposit_with_3d_secure, 3),
-    "wallet-transfer": (wallet_transfer, 24),
+    "wallet-transfer": (wallet_transfer, 40),
     "offer-completed": (offer_completed, 4),
     "offer-in-milestones": (offer_in_milestones, 3),
     "offer-not-taken": (offer_not_taken, 3),
     "offer-canceled": (offer_canceled, 2),
     "offer-contested": (offer_contested, 2),
-    "withdrawal": (withdrawal, 8),
+    "withdrawal": (withdrawal, 7),
     "withdrawals-at-once": (withdrawals_at_once, 1),
     "onboarding": (onboarding, 1),
 }

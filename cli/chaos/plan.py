@@ -22,17 +22,17 @@ PACING = Pacing(
     payment_expiry=30.0,
     funds_poll=5.0,
     funds_wait=300.0,
-    paid_poll=5.0,
+    paid_poll=7.5,
     paid_watch=15.0,
 )
 """Patience in seconds instead of minutes, hours and days."""
 
 SETTINGS: Mapping[str, float] = {
     "answer_within": 5.0,
-    "sweep_every": 4.0,
-    "sweep_older_than": 3.0,
-    "catch_up_every": 15.0,
-    "catch_up_older_than": 5.0,
+    "sweep_every": 6.0,
+    "sweep_older_than": 6.0,
+    "catch_up_every": 30.0,
+    "catch_up_older_than": 8.0,
     "sticky_timeout": 2.0,
 }
 """Seconds."""
@@ -77,7 +77,7 @@ class Plan:
     mix: Mapping[str, int] = field(default_factory=dict)
     """How often each life is begun, by its name in `lives.LIVES`, relative to the others; empty: as there."""
 
-    clients: int = 64
+    clients: int = 48
     """Lives at once."""
 
     heals_within: float = HEALS_WITHIN
