@@ -1,5 +1,7 @@
 """What no webhook brought is read from Stripe's Events API, though no saga asks any more."""
 
+import asyncio
+
 import pytest
 from temporalio.client import WorkflowFailureError
 
@@ -35,6 +37,31 @@ async def test_f29_catching_up_ends_a_deposit(servers: Servers) -> None:
         assert (await world.closed(deposit))["status"] == "succeeded"
         assert await world.catch_up() == 0, "what is stored is not new again"
         assert "client_secret" not in str([dict(row) for row in await world.sql("SELECT payload FROM stripe_events")])
+        await assert_clean(world)
+
+
+async def test_f25_caught_up_with_while_the_webhook_comes_after_all(servers: Servers) -> None:
+    async with open_world(servers, pacing=PATIENT) as world:
+        # Given a payment that no webhook has told of yet
+        await world.sandbox.event_fault("*", "drop")
+        deposit = await world.accepted_deposit()
+        await world.sandbox.pay(deposit["payment_intent"], "pm_card_visa")
+        await world.sandbox.until_event("charge.updated")
+        event = (await world.sandbox.until_event(SUCCEEDED))["id"]
+
+        # When it is read twice, and brought three times, all at once
+        first, second, brought = await asyncio.gather(
+            world.catch_up(), world.catch_up(), world.sandbox.deliver(event, times=3)
+        )
+
+        # Then it is there once, and was new to one of them
+        assert brought == [200, 200, 200]
+        kept = await world.sql("SELECT id FROM stripe_events")
+        assert len({row["id"] for row in kept}) == len(kept)
+        assert len(kept) - 1 <= first + second <= len(kept)
+        assert (await world.closed(deposit["id"]))["status"] == "succeeded"
+        assert await world.available() == 20_000
+        await world.settled_events()
         await assert_clean(world)
 
 
