@@ -40,6 +40,7 @@ def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
 def pytest_configure_node(node: Any) -> None:
     """Tell a worker process of pytest-xdist."""
     node.workerinput["session"] = str(session())
+    node.workerinput["crash_seed"] = node.config.option.crash_seed
 
 
 @pytest.fixture(scope="session")
@@ -78,9 +79,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Another sample each time; the processes of pytest-xdist are given the main one's options."""
+    """Another sample each time, and the same one in all processes of a session."""
+    given: dict[str, Any] = getattr(config, "workerinput", {})
     if config.option.crash_seed is None:
-        config.option.crash_seed = random.randrange(1_000_000)
+        config.option.crash_seed = given.get("crash_seed", random.randrange(1_000_000))
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
