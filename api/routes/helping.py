@@ -326,7 +326,8 @@ async def _approved(
     if wish.approval is not None:
         return wish
     async with held.database.transaction() as connection:
-        operation = await operations.require(connection, operation_id)
+        # Locked, so that a twin of this request finds the approval that this one makes.
+        operation = await operations.locked(connection, operation_id)
         if _takes_two(held, operation):
             return wish
         act = {"operation_id": operation_id, "verb": verb.value, "by": caller.id}

@@ -1,13 +1,15 @@
 """Approvals, and the verbs by which operators help: form, roles, and what is answered. What they do: tests/faults."""
 
+import asyncio
 import uuid
 from typing import Any
 
+import asyncpg
 import pytest
 
 from domain.ids import new_id
 from tests.api.test_bad_input import names, problem
-from tests.world import World
+from tests.world import World, until
 
 pytestmark = pytest.mark.long
 
@@ -120,6 +122,30 @@ async def test_compensated_deposit(world: World) -> None:
     [(asked_by, approved_by, used_by), (verb, actor, action_id)] = await _kept(world, deposit)
     assert (asked_by, approved_by, used_by) == ("root", "root", action_id)
     assert (verb, actor) == ("compensate", "root")
+
+
+async def _waiting(world: World, connections: int) -> bool:
+    [found] = await world.sql(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    return bool(found["count"] == connections)
+
+
+async def test_one_act_asked_for_by_twins_has_one_approval(world: World) -> None:
+    deposit, key = (await world.accepted_deposit())["id"], str(uuid.uuid4())
+    path = f"operations/{deposit}/compensate"
+
+    # Nobody can make an approval until each of them has looked whether there is one.
+    holder = await asyncpg.connect(world.superuser_url)
+    await holder.execute("BEGIN; LOCK TABLE approvals IN SHARE MODE")
+    twins = asyncio.gather(*(_post(world, path, {"reason": "x"}, key=key) for _ in "ab"))
+    await until(lambda: _waiting(world, 2))
+    await holder.close()
+    await twins
+
+    assert (await world.closed(deposit))["status"] == "canceled"
+    [(_, _, used_by), (verb, _, action_id)] = await _kept(world, deposit)
+    assert (used_by, verb) == (action_id, "compensate")
 
 
 async def test_paid_deposit_is_not_compensated(world: World) -> None:

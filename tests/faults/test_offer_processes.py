@@ -26,7 +26,7 @@ from tests.world import BRISK, Servers, World, open_world, until
 pytestmark = pytest.mark.long
 
 QUICK = BRISK.model_copy(update={"http_timeout": 2.0, "start_to_close": 3.0})
-"""Pacing that finds a dead worker's step again within 0.9 s."""
+"""Pacing that finds a dead worker's step again within 3 s."""
 
 VERBS: list[tuple[str, str, dict[str, Any]]] = [
     ("accept", "carl", {}),
